@@ -1,0 +1,125 @@
+//! `berth.yaml` as it is written. The doc comments are the descriptions of its JSON Schema and of the reference page.
+//!
+//! No meaning here: defaults and checks live in `config`.
+
+use crate::read::{At, Given, Map, Period, Words, object};
+
+object!(
+    /// The daemon's own settings. Any value may be `{env: VARIABLE}` or `{file: PATH}`; secrets must be one of the two.
+    RawConfig {
+        /// Who this Berth is: stands in the mark of every object. Two owners never touch each other's objects. A name
+        /// like a stack's.
+        #[schemars(required)]
+        "owner" owner: At<Words>,
+        /// Dokploy accounts, by the name that manifests use.
+        #[schemars(required)]
+        "backends" backends: At<Map<At<RawBackend>>>,
+        /// Where manifests come from.
+        #[schemars(required)]
+        "source" source: At<RawSource>,
+        /// Where Berth keeps what it knows.
+        #[schemars(required)]
+        "state" state: At<RawState>,
+        /// The keys that secrets are sealed with.
+        #[schemars(required)]
+        "vault" vault: At<RawVault>,
+        /// What manifests may leave out.
+        "defaults" defaults: At<RawDefaults>,
+        /// Names that no stack may have. `admin, api, www, root, system, test, demo, portal, deploy` by default.
+        "reservedNames" reserved_names: At<Vec<At<Words>>>,
+        /// Where the status API listens. `127.0.0.1:9477` by default.
+        "listen" listen: At<Words>,
+        /// Times.
+        "intervals" intervals: RawIntervals,
+    }
+);
+
+object!(
+    /// A Dokploy account.
+    RawBackend {
+        /// Its address, without a path: `http://10.100.0.20:3000`.
+        #[schemars(required)]
+        "dokploy" dokploy: At<Words>,
+        /// The API key: `{env: VARIABLE}` or `{file: PATH}`, never the key itself.
+        #[schemars(required)]
+        "key" key: At<Given>,
+        /// Certificates where a host does not say: `letsencrypt` (the default), `none`, or a resolver's name.
+        "https" https: At<Words>,
+        /// Where health checks go: `host` (the default) asks the host as its users do, `ADDRESS:PORT` asks there with the
+        /// host's name in the request.
+        "probe" probe: At<Words>,
+        /// Calls in flight. 4 by default: a server on two cores does no more calls a second with more.
+        "inFlight" in_flight: At<u32>,
+        /// Domain writes in flight. 2 by default: they are what locks a server up.
+        "domainWrites" domain_writes: At<u32>,
+        /// Ask the image's registry before an app is made. `true` by default.
+        "checkRegistry" check_registry: bool,
+        /// The longest one call may take. `30s` by default.
+        "timeout" timeout: At<Period>,
+    }
+);
+
+object!(
+    /// Where manifests come from.
+    RawSource {
+        /// A directory that is watched.
+        "directory" directory: At<Words>,
+        /// Not supported by this version. A Postgres database.
+        "postgres" postgres: At<Given>,
+    }
+);
+
+object!(
+    /// Where Berth keeps what it knows.
+    RawState {
+        /// A SQLite file.
+        "sqlite" sqlite: At<Words>,
+        /// Not supported by this version. A Postgres database.
+        "postgres" postgres: At<Given>,
+    }
+);
+
+object!(
+    /// The keys that secrets are sealed with.
+    RawVault {
+        /// `{env: VARIABLE}` or `{file: PATH}`, never the keys themselves.
+        #[schemars(required)]
+        "keys" keys: At<Given>,
+    }
+);
+
+object!(
+    /// What manifests may leave out.
+    RawDefaults {
+        /// Where stacks run that do not say.
+        "target" target: RawTarget,
+        /// A stack's only app, if it has a port and names no host, gets the host `{name}.` with this behind it.
+        "hostSuffix" host_suffix: At<Words>,
+    }
+);
+
+object!(
+    /// Where stacks run that do not say.
+    RawTarget {
+        /// The Dokploy account.
+        "dokploy" dokploy: At<Words>,
+        /// The shared project, by name or id.
+        "project" project: At<Words>,
+        /// The environment in it, by name or id. `production` by default.
+        "environment" environment: At<Words>,
+    }
+);
+
+object!(
+    /// Times of the daemon.
+    RawIntervals {
+        /// Between two passes over the whole fleet. `30s` by default.
+        "resync" resync: At<Period>,
+        /// In which every owned object is read in full once. `15m` by default.
+        "audit" audit: At<Period>,
+        /// Between two full reads of the directory. `1m` by default.
+        "rescan" rescan: At<Period>,
+        /// Between two health checks of a Ready stack. `1m` by default.
+        "health" health: At<Period>,
+    }
+);

@@ -1,0 +1,116 @@
+//! `berth.yaml`: the daemon's own settings, after every `{env: …}` and `{file: …}` was followed.
+
+use crate::ids::{BackendName, Owner, ProjectName};
+use crate::secret::Secret;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The daemon's settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Stands in every mark.
+    pub owner: Owner,
+    /// Dokploy accounts by name.
+    pub backends: BTreeMap<BackendName, Backend>,
+    /// The watched directory.
+    pub directory: PathBuf,
+    /// The state file.
+    pub sqlite: PathBuf,
+    /// The vault's keys.
+    pub vault: Credential,
+    /// What manifests may leave out.
+    pub defaults: Defaults,
+    /// Names no stack may have.
+    pub reserved_names: Vec<String>,
+    /// Where the status API listens.
+    pub listen: std::net::SocketAddr,
+    /// Times.
+    pub intervals: Intervals,
+}
+
+/// A secret and where it is read again from.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The value when the file was read.
+    pub value: Secret,
+    /// Where it stands.
+    pub from: CredentialSource,
+}
+
+/// Where a secret stands. It never stands in the file itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// An environment variable.
+    Env(String),
+    /// A file, read again when it changes.
+    File(PathBuf),
+}
+
+/// One Dokploy account.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// `http://host:3000`, without a path.
+    pub url: String,
+    /// The API key.
+    pub key: Credential,
+    /// What `https` means where a host does not say.
+    pub https: crate::stack::Https,
+    /// Where health checks go: the host's own address, or one fixed `host:port`.
+    pub probe: Probe,
+    /// Calls in flight.
+    pub in_flight: usize,
+    /// Domain writes in flight.
+    pub domain_writes: usize,
+    /// Ask the image's registry before a create.
+    pub check_registry: bool,
+    /// The longest one call may take.
+    pub timeout: Duration,
+}
+
+/// Where health checks go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Probe {
+    /// To the host itself, as its users do.
+    #[default]
+    Host,
+    /// To this `host:port`, with the host's name in the request.
+    Address(String),
+}
+
+/// What manifests may leave out.
+#[derive(Debug, Clone, Default)]
+pub struct Defaults {
+    /// `target.dokploy`.
+    pub backend: Option<BackendName>,
+    /// `target.project`.
+    pub project: Option<ProjectName>,
+    /// `target.environment`.
+    pub environment: Option<String>,
+    /// A stack's single app without a host gets `{name}.SUFFIX`.
+    pub host_suffix: Option<String>,
+}
+
+/// Times that may be set.
+#[derive(Debug, Clone)]
+pub struct Intervals {
+    /// Between two passes over the whole fleet.
+    pub resync: Duration,
+    /// In which every owned object is read in full once.
+    pub audit: Duration,
+    /// Between two full reads of the directory.
+    pub rescan: Duration,
+    /// Between two health checks of a Ready stack.
+    pub health: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            resync: Duration::from_secs(30),
+            audit: Duration::from_secs(15 * 60),
+            rescan: Duration::from_secs(60),
+            health: Duration::from_secs(60),
+        }
+    }
+}

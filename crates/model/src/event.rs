@@ -1,0 +1,59 @@
+//! What happened, for people and portals. An event never carries a secret.
+
+use crate::condition::Reason;
+use crate::ids::Key;
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Rises by one; a reader resumes after it.
+    pub id: u64,
+    /// When.
+    pub at: Time,
+    /// About what.
+    pub key: Key,
+    /// Whether a person should look.
+    pub warning: bool,
+    /// In one word.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+}
+
+/// Something that a person asks of the daemon, handed over through the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "do")]
+pub enum Request {
+    /// Run now; `pull` deploys again even where nothing changed, so that a moved tag is taken.
+    Reconcile {
+        /// What.
+        key: Key,
+        /// Deploy again.
+        pull: bool,
+    },
+    /// Change nothing of it until resumed.
+    Pause {
+        /// What.
+        key: Key,
+    },
+    /// Undo a pause.
+    Resume {
+        /// What.
+        key: Key,
+    },
+    /// Let a held pass go on: the token names what was held.
+    Confirm {
+        /// As shown with the hold.
+        token: String,
+    },
+    /// Go back to an earlier version until the manifest changes.
+    Rollback {
+        /// Which stack.
+        key: Key,
+        /// The generation to go back to; the newest good one before the current if `None`.
+        to: Option<u64>,
+    },
+}

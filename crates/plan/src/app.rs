@@ -1,0 +1,640 @@
+//! One app of a stack that is to stay: create, configure, deploy, gate, in the order that survives a crash anywhere.
+//!
+//! Application with the operation mark, mounts, ports, domains, one update with all fields and the complete mark,
+//! deploy.
+
+use crate::diff::Drift;
+use crate::locate::{Located, Recorded};
+use crate::place::Spot;
+use crate::{Planner, Policy};
+use berth_model::condition::{Phase, Reason};
+use berth_model::desired::{ChildKey, Desired, DesiredApp};
+use berth_model::field::{Difference, Field, Fields, Value};
+use berth_model::hash::Hash;
+use berth_model::ids::{AppId, AppName};
+use berth_model::mark::{self, Mark, MarkSeen};
+use berth_model::observed::{AppDetail, FleetView, ImageAnswer, Live, Seen, SeenApp, UpdateState};
+use berth_model::record::{AppRecord, IntentTarget, Rollout};
+use berth_model::remote::Read;
+use berth_model::step::{Learned, Step};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl<'a> Planner<'a> {
+    /// A stack that is to stay.
+    pub(crate) fn keep(&mut self, desired: &Desired) {
+        for blocked in self.input.compile_blocked {
+            self.block(blocked.what.clone(), blocked.reason, blocked.message.clone());
+        }
+        if desired.paused || self.input.record.paused {
+            self.block("stack", Reason::Paused, "paused; resume with: berth resume".to_owned());
+            return;
+        }
+        if self.is_held() {
+            return;
+        }
+        let Some(fleet) = self.input.observed.fleet.as_deref() else {
+            return;
+        };
+        if !self.recorded_apps_are_listed(fleet) {
+            return;
+        }
+        let Some(spot) = self.place(desired, fleet) else {
+            return;
+        };
+        if self.input.needs_project
+            && let Some(project) = &spot.project
+        {
+            match self.input.observed.projects.get(project) {
+                Some(Seen::Present(_)) => {}
+                _ => {
+                    self.look(Read::Project(project.clone()));
+                    return;
+                }
+            }
+        }
+        for app in &desired.apps {
+            self.app(desired, app, &spot, fleet);
+        }
+        let gone: Vec<_> = self.input.record.apps.keys().cloned().collect();
+        let marked: Vec<_> = fleet
+            .of_stack(desired.stack.as_str())
+            .filter_map(|a| match &a.mark {
+                // Also one that was never finished: a create that came late, or whose store was lost.
+                MarkSeen::Ours(m) if m.id.as_ref().is_none_or(|id| *id == a.id) => Some(m.app.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut extra: Vec<AppName> = gone.into_iter().chain(marked).collect();
+        extra.sort();
+        extra.dedup();
+        extra.retain(|name| !desired.left.contains(name) && !desired.apps.iter().any(|a| a.name == *name));
+        for name in extra.iter().rev() {
+            self.remove_app(&desired.stack, desired.formerly.as_ref(), name, fleet);
+        }
+        for intent in self.input.intents.iter().filter(|i| self.policy.now < i.settle_by) {
+            if let IntentTarget::App { app } = &intent.target
+                && !desired.left.contains(app)
+                && !desired.apps.iter().any(|a| a.name == *app)
+            {
+                // No longer wanted, but it may still come.
+                self.unsettled(format!("app {app}"), intent);
+            }
+        }
+        let moved_out = matches!(desired.place, berth_model::stack::Place::Shared { .. });
+        if self.plan.steps.is_empty() && self.plan.blocked.is_empty() && self.plan.wait.is_none() {
+            if moved_out {
+                // It had a project of its own once; the apps have left it.
+                self.remove_own_project(&desired.stack, fleet);
+            } else {
+                self.drop_twin_projects(desired, fleet);
+            }
+        }
+    }
+
+    /// Nothing is made anywhere while an application of ours is missing from the list for an unknown reason.
+    fn recorded_apps_are_listed(&mut self, fleet: &'a FleetView) -> bool {
+        let mut sure = true;
+        for (name, record) in &self.input.record.apps {
+            if let Some(id) = record.id.as_ref().filter(|_| record.deleted_at.is_none())
+                && matches!(self.recorded(&format!("app {name}"), id, fleet), Recorded::Unclear)
+            {
+                sure = false;
+            }
+        }
+        sure
+    }
+
+    fn app(&mut self, desired: &Desired, app: &DesiredApp, spot: &Spot, fleet: &'a FleetView) {
+        match self.locate(desired, app, fleet, spot.environment.as_ref()) {
+            Located::Blocked => {}
+            Located::None => self.create(desired, app, spot),
+            // Ours from here on, and planned again as what it is: an application of which only what is named is managed.
+            Located::Adopt(seen) => {
+                let mark = self.mark(desired, app, Some(&seen.id), &AppRecord::default());
+                let mark = Box::new(Mark { adopted: true, secrets: BTreeMap::new(), ..mark });
+                let (app, id, service) = (app.name.clone(), seen.id.clone(), seen.service.clone());
+                self.learn(Learned::Owned { app, id, service, mark });
+            }
+            Located::Ours(seen) => self.configure(desired, app, spot, seen, false),
+        }
+    }
+
+    fn create(&mut self, desired: &Desired, app: &DesiredApp, spot: &Spot) {
+        let what = format!("app {}", app.name);
+        if !self.input.compile_blocked.is_empty() || !self.may_create(&what, app) {
+            return;
+        }
+        self.phase(Phase::Create);
+        let name = text(&app.fields, Field::Name).unwrap_or_else(|| desired.stack.to_string());
+        self.step(Step::CreateApp {
+            app: app.name.clone(),
+            environment: spot.environment.clone(),
+            name,
+            service_base: app.service_base.clone(),
+        });
+        for (key, child) in &app.children {
+            self.step(Step::CreateChild { app: app.name.clone(), key: key.clone(), child: child.clone() });
+        }
+        let differences =
+            app.fields.iter().filter(|(_, v)| **v != Value::Null).flat_map(|(f, v)| created(*f, v)).collect();
+        let env_text = env_text(app, None);
+        self.step(Step::UpdateApp {
+            app: app.name.clone(),
+            differences,
+            fields: app.fields.clone(),
+            env_text,
+            mark: Some(Box::new(self.mark(desired, app, None, &AppRecord::default()))),
+            description: None,
+        });
+        self.deploy(app, &AppRecord::default(), "first deployment".to_owned());
+    }
+
+    /// Room in the network, and an image that can be had.
+    fn may_create(&mut self, what: &str, app: &DesiredApp) -> bool {
+        let replicas = match app.fields.get(&Field::Replicas) {
+            Some(Value::Int(n)) => *n,
+            _ => 1,
+        };
+        if let Some(room) = self.policy.room
+            && room < 1 + replicas
+        {
+            self.block(
+                what,
+                Reason::AddressSpace,
+                format!(
+                    "the network dokploy-network has {room} addresses left and this app needs {}; make the network with a larger subnet, or remove stacks",
+                    1 + replicas
+                ),
+            );
+            self.wait(Duration::from_secs(60), "room in the network");
+            return false;
+        }
+        if !self.policy.check_registry {
+            return true;
+        }
+        let Some(image) = text(&app.fields, Field::Image) else {
+            return true;
+        };
+        match self.input.observed.images.get(&image) {
+            None => {
+                let user = text(&app.fields, Field::RegistryUser);
+                let auth = match (user, app.fields.get(&Field::RegistryPassword)) {
+                    (Some(user), Some(Value::Secret(password))) => Some((user, password.clone())),
+                    _ => None,
+                };
+                self.step(Step::CheckImage { image, auth });
+                // The rest of the plan stands: what follows is what happens if the image is there.
+                true
+            }
+            Some(ImageAnswer::Found(_)) => true,
+            Some(ImageAnswer::Missing) => {
+                self.block(
+                    what,
+                    Reason::ImageUnavailable,
+                    format!("image {image} does not exist in its registry"),
+                );
+                self.wait(Duration::from_secs(60), "the image");
+                false
+            }
+            Some(ImageAnswer::Denied) => {
+                self.block(
+                    what,
+                    Reason::ImageUnavailable,
+                    format!(
+                        "the registry refuses image {image}; check registry.username and registry.password"
+                    ),
+                );
+                self.wait(Duration::from_secs(60), "the image");
+                false
+            }
+            Some(ImageAnswer::NoAnswer(why)) => {
+                self.block(
+                    what,
+                    Reason::RegistryUnavailable,
+                    format!("the registry of {image} does not answer ({why}); nothing is made until it does, or set checkRegistry: false on the backend"),
+                );
+                self.wait(Duration::from_secs(15), "the registry");
+                false
+            }
+        }
+    }
+
+    fn configure(&mut self, desired: &Desired, app: &DesiredApp, spot: &Spot, seen: &SeenApp, adopt: bool) {
+        let empty = AppRecord::default();
+        let record = self.input.record.apps.get(&app.name).filter(|r| r.id.as_ref() == Some(&seen.id));
+        let known = record.is_some();
+        let record = record.unwrap_or(&empty);
+        let old = match &seen.mark {
+            MarkSeen::Ours(mark) => Some(&**mark),
+            _ => None,
+        };
+        if self.newer_secret_runs(app, record, old) {
+            return;
+        }
+        // What was written while a child was in the way, or its create not answered, lacks that child.
+        let whole = app.children.keys().all(|key| record.children.contains_key(key));
+        // A look that shows another mark than ours calls the whole application into question.
+        let marked = old.is_some_and(|m| {
+            m.id.as_ref() == Some(&seen.id) && m.stack == desired.stack && m.hash == Some(app.hash)
+        });
+        let written = known && marked && whole && record.applied == Some(app.full) && !self.policy.verify;
+        let mut changed = false;
+        if !written {
+            let detail = match self.input.observed.details.get(&seen.id) {
+                Some(Seen::Present(detail)) => detail,
+                Some(Seen::Absent) => {
+                    self.learn(Learned::GoneApp { app: app.name.clone() });
+                    return;
+                }
+                _ => {
+                    self.look(Read::App(seen.id.clone()));
+                    return;
+                }
+            };
+            if !self.input.compile_blocked.is_empty() {
+                return;
+            }
+            let before = self.plan.steps.len();
+            let blocked = self.plan.blocked.len();
+            self.differences(desired, app, spot, detail, record, old, adopt);
+            changed = self.plan.steps[before..].iter().any(|s| !s.is_read());
+            if !changed && self.plan.blocked.len() == blocked {
+                self.learn(Learned::Applied { app: app.name.clone(), full: app.full });
+            }
+        }
+        if self.plan.blocked.iter().any(|b| b.what == format!("app {}", app.name)) {
+            return;
+        }
+        self.bring_up(desired, app, record, seen, changed, known);
+    }
+
+    /// An older vault must not write an older secret over a newer one that runs.
+    fn newer_secret_runs(&mut self, app: &DesiredApp, record: &AppRecord, old: Option<&Mark>) -> bool {
+        for (name, version) in &app.secrets {
+            let marked = old.and_then(|m| m.secrets.get(name)).copied().unwrap_or(0);
+            let live = record.secrets.get(name).copied().unwrap_or(0).max(marked);
+            if live > *version {
+                self.block(
+                    format!("app {}", app.name),
+                    Reason::SecretOlderThanLive,
+                    format!(
+                        "the vault holds version {version} of secret '{name}', but version {live} runs: the vault is older than the server; restore the newer vault, or give the secret again"
+                    ),
+                );
+                return true;
+            }
+        }
+        false
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn differences(
+        &mut self,
+        desired: &Desired,
+        app: &DesiredApp,
+        spot: &Spot,
+        detail: &AppDetail,
+        record: &AppRecord,
+        old: Option<&Mark>,
+        adopt: bool,
+    ) {
+        // The mark that is there vouches for a child that may still come: nothing is written until it came, or cannot.
+        let open = self.input.intents.iter().find(|i| {
+            self.policy.now < i.settle_by
+                && matches!(&i.target, IntentTarget::Child { app: of, child }
+                    if *of == app.name && !detail.children.iter().any(|c| c.key == *child))
+        });
+        if let Some(intent) = open {
+            return self.unsettled(format!("app {}", app.name), intent);
+        }
+        if spot.environment.as_ref() != Some(&detail.environment) {
+            self.phase(Phase::Place);
+            self.step(Step::MoveApp {
+                app: app.name.clone(),
+                id: detail.id.clone(),
+                from: detail.environment.clone(),
+                to: spot.environment.clone(),
+            });
+        }
+        let begun = old.is_some_and(|m| m.id.is_none());
+        let before = self.plan.steps.len();
+        let children = self.children(app, detail, record, old, begun);
+        let what = format!("app {}", app.name);
+        if self.plan.blocked.iter().any(|b| b.what == what && b.reason == Reason::Unknown) {
+            // The mark must not be called complete while a child may still appear.
+            self.plan.steps.truncate(before);
+            return;
+        }
+        // A child has no place for a mark: before one is made under a finished application, the parent announces it,
+        // so that it is recognised even if the answer and the store are lost.
+        let pending: Vec<Hash> = self.plan.steps[before..]
+            .iter()
+            .filter_map(|s| match s {
+                Step::CreateChild { key, child, .. } => {
+                    Some(crate::child_digest(self.policy.hash_key, key, child))
+                }
+                _ => None,
+            })
+            .collect();
+        let wanted = Mark { children, ..self.mark(desired, app, Some(&detail.id), record) };
+        let wanted = Mark { adopted: record.adopted || adopt || old.is_some_and(|m| m.adopted), ..wanted };
+        if !pending.is_empty()
+            && !begun
+            && !old.is_some_and(|m| pending.iter().all(|p| m.pending.contains(p)))
+        {
+            let base = old.cloned().unwrap_or_else(|| wanted.clone());
+            // What an earlier announcement led to stands in no list yet.
+            let mut known: Vec<_> = base.children.iter().chain(&wanted.children).cloned().collect();
+            known.sort();
+            known.dedup();
+            let announce = Mark { id: Some(detail.id.clone()), pending, children: known, ..base };
+            let step = Step::UpdateApp {
+                app: app.name.clone(),
+                differences: vec![Difference {
+                    path: "mark".to_owned(),
+                    from: None,
+                    to: Some("announces new children".to_owned()),
+                }],
+                fields: Fields::new(),
+                env_text: None,
+                mark: Some(Box::new(announce)),
+                description: detail.description.clone(),
+            };
+            self.plan.steps.insert(before, step);
+        }
+        let drifting = record.applied == Some(app.full)
+            || (record.applied.is_none() && old.is_some_and(|m| m.hash == Some(app.hash)));
+        let drift = Drift::between(app, detail, record, drifting, self.policy.now);
+        for (path, why) in &drift.left {
+            self.note(format!("app {} {path}", app.name), why.0, why.1.clone());
+        }
+        if let Some(after) = drift.contested_until {
+            self.wait(after, crate::CONTESTED);
+        }
+        if !drift.repaired.is_empty() {
+            self.learn(Learned::Fought { app: app.name.clone(), paths: drift.repaired.clone() });
+        }
+        let creates = self.plan.steps[before..].iter().any(|s| matches!(s, Step::CreateChild { .. }));
+        let line = detail.description.as_deref().and_then(mark::line);
+        let mark_differs = creates || line != Some(wanted.to_string().as_str());
+        if drift.patch.is_empty() && !mark_differs {
+            return;
+        }
+        self.phase(Phase::Configure);
+        let mut differences = drift.differences;
+        if mark_differs && !creates && old.is_some_and(|m| m.id.is_some() && m.hash == Some(app.hash)) {
+            differences.push(Difference {
+                path: "mark".to_owned(),
+                from: line.map(str::to_owned),
+                to: Some(wanted.to_string()),
+            });
+        }
+        self.step(Step::UpdateApp {
+            app: app.name.clone(),
+            differences,
+            env_text: drift.env_text,
+            fields: drift.patch,
+            mark: mark_differs.then(|| Box::new(wanted)),
+            description: mark_differs.then(|| detail.description.clone()).flatten(),
+        });
+    }
+
+    /// The complete mark of an app. Ids that a create will tell are filled in when it is written.
+    fn mark(&self, desired: &Desired, app: &DesiredApp, id: Option<&AppId>, record: &AppRecord) -> Mark {
+        let Policy { owner, .. } = self.policy;
+        let seen_op = id.and_then(|id| {
+            let fleet = self.input.observed.fleet.as_ref()?;
+            match &self.input.observed.overlay.get(id).or_else(|| fleet.app(id))?.mark {
+                MarkSeen::Ours(m) => Some(m.op.clone()),
+                _ => None,
+            }
+        });
+        Mark {
+            owner: (*owner).clone(),
+            stack: desired.stack.clone(),
+            app: app.name.clone(),
+            op: record.op.clone().or(seen_op).unwrap_or_else(|| "0".into()),
+            id: id.cloned(),
+            hash: Some(app.hash),
+            children: Vec::new(),
+            pending: Vec::new(),
+            // Only while the last good version stands in for it: a mark that names a version nobody wants any more
+            // would have to be written again later.
+            quarantined: self.policy.restoring.get(&app.name).copied(),
+            secrets: app.secrets.clone(),
+            adopted: record.adopted,
+        }
+    }
+
+    fn bring_up(
+        &mut self,
+        desired: &Desired,
+        app: &DesiredApp,
+        record: &AppRecord,
+        seen: &SeenApp,
+        changed: bool,
+        known: bool,
+    ) {
+        self.routers(app, record, seen);
+        if let Some(rollout) = &record.rollout
+            && rollout.hash == app.hash
+        {
+            return self.gate(desired, app, record, rollout, seen, changed);
+        }
+        if changed && self.changes_what_runs(app, record) {
+            // What is written now is not what was read: whatever runs, it is not this.
+            let repairs = |l: &Learned| matches!(l, Learned::Fought { app: a, .. } if *a == app.name);
+            let repaired = self.plan.learned.iter().any(repairs);
+            let why = if repaired { "it was changed from outside" } else { "the spec changed" };
+            return self.deploy(app, record, why.to_owned());
+        }
+        if !self.policy.verify && !self.policy.pull && known && record.live == Some(app.hash) {
+            return;
+        }
+        if self.policy.pull {
+            return self.deploy(app, record, "asked for by hand".to_owned());
+        }
+        match self.input.observed.live.get(&seen.service) {
+            Some(Seen::Present(live)) => self.compare_live(app, record, live),
+            Some(Seen::Absent) => {
+                self.learn(Learned::Live { app: app.name.clone(), hash: None });
+                let why = if record.live.is_some() { "its service is gone" } else { "it was never deployed" };
+                self.deploy(app, record, why.to_owned());
+            }
+            _ => self.look(Read::Live(seen.service.clone())),
+        }
+    }
+
+    /// Whether the steps just planned for this app reach the container only with a deploy.
+    fn changes_what_runs(&self, app: &DesiredApp, record: &AppRecord) -> bool {
+        record.live != Some(app.hash)
+            || self.plan.steps.iter().any(|s| match s {
+                Step::UpdateApp { app: a, fields, .. } => {
+                    *a == app.name && fields.keys().any(|f| f.needs_deploy())
+                }
+                Step::CreateChild { app: a, key, .. } | Step::RemoveChild { app: a, key, .. } => {
+                    *a == app.name && !matches!(key, ChildKey::Domain(_))
+                }
+                Step::UpdateChild { app: a, key, from, child, .. } => {
+                    *a == app.name && !matches!(key, ChildKey::Domain(_)) && from.as_ref() != Some(child)
+                }
+                _ => false,
+            })
+    }
+
+    /// What runs against what is wanted.
+    fn compare_live(&mut self, app: &DesiredApp, record: &AppRecord, live: &Live) {
+        if live.update == UpdateState::Updating {
+            self.wait(Duration::from_secs(2), "Swarm updates the service");
+            return;
+        }
+        if live.hash != Some(app.hash) {
+            let why = match &live.update {
+                UpdateState::RolledBack(why) => format!("Swarm had rolled it back: {why}"),
+                _ if live.hash.is_none() => "what runs carries no hash".to_owned(),
+                _ => "an older version runs".to_owned(),
+            };
+            return self.deploy(app, record, why);
+        }
+        let image = text(&app.fields, Field::Image);
+        let replicas = match app.fields.get(&Field::Replicas) {
+            Some(Value::Int(n)) => Some(*n),
+            _ => None,
+        };
+        let off = if image.is_some_and(|i| !same_image(&i, &live.image)) {
+            Some(("image", format!("it runs the image {}", live.image)))
+        } else if replicas.is_some() && live.replicas.map(u64::from) != replicas {
+            let seen = live.replicas.map_or_else(|| "another number of".to_owned(), |n| n.to_string());
+            Some(("replicas", format!("it was scaled to {seen} replicas")))
+        } else {
+            None
+        };
+        if let Some((path, why)) = off {
+            return match Drift::verdict(app, record, path, self.policy.now) {
+                Ok(()) => {
+                    self.learn(Learned::Fought { app: app.name.clone(), paths: vec![path.to_owned()] });
+                    self.deploy(app, record, why);
+                }
+                Err((reason, message)) => {
+                    self.note(format!("app {} {path}", app.name), reason, format!("{why}; {message}"));
+                    self.learn(Learned::Live { app: app.name.clone(), hash: live.hash });
+                }
+            };
+        }
+        self.learn(Learned::Live { app: app.name.clone(), hash: live.hash });
+        if record.good == Some(app.hash) {
+            self.degraded(app, record);
+            return;
+        }
+        // The right version runs, but nobody here saw it pass the gate (the store was lost): it passes it now.
+        let rollout = Rollout {
+            hash: app.hash,
+            token: String::new(),
+            phase: Phase::Converge,
+            asked: self.policy.now,
+            since: self.policy.now,
+            attempts: 1,
+            unanswered: false,
+            last: String::new(),
+            restoring: self.policy.restoring.contains_key(&app.name),
+            without_address: None,
+            missing_since: None,
+            certificate_since: None,
+        };
+        self.learn(Learned::Rollout { app: app.name.clone(), rollout: Some(Box::new(rollout)) });
+    }
+
+    /// A version that passed the gate, with replicas missing now: Swarm is at it, and the stack is not Ready.
+    fn degraded(&mut self, app: &DesiredApp, record: &AppRecord) {
+        let Some(service) = &record.service else { return };
+        match &self.input.observed.services {
+            Seen::Unknown if !self.input.observed.services_asked => self.look(Read::Services),
+            Seen::Present(all) => {
+                if let Some(seen) = all.get(service).filter(|s| s.running < s.wanted) {
+                    self.wait(
+                        Duration::from_secs(10),
+                        format!("{} of {} replicas of app {} run", seen.running, seen.wanted, app.name),
+                    );
+                }
+            }
+            Seen::Unknown | Seen::Absent => {}
+        }
+    }
+
+    pub(crate) fn deploy(&mut self, app: &DesiredApp, record: &AppRecord, because: String) {
+        if !self.input.compile_blocked.is_empty() {
+            return;
+        }
+        let waits: Vec<_> = app.needs.iter().filter(|n| !self.is_up(n)).map(ToString::to_string).collect();
+        if !waits.is_empty() {
+            self.block(
+                format!("app {}", app.name),
+                Reason::WaitsFor,
+                format!("it is deployed once {} is up", waits.join(", ")),
+            );
+            return;
+        }
+        self.phase(Phase::Deploy);
+        let same = record.rollout.as_ref().filter(|r| r.hash == app.hash);
+        self.step(Step::Deploy {
+            app: app.name.clone(),
+            hash: app.hash,
+            restoring: self.policy.restoring.contains_key(&app.name),
+            attempt: same.map_or(1, |r| r.attempts + 1),
+            because,
+        });
+    }
+
+    /// Whether an app of this stack passed the gate and is not on its way to another version.
+    fn is_up(&self, name: &AppName) -> bool {
+        let Some(desired) = self.input.desired else {
+            return false;
+        };
+        if desired.left.contains(name) {
+            return false;
+        }
+        let Some(app) = desired.apps.iter().find(|a| a.name == *name) else {
+            return true;
+        };
+        let good = self
+            .plan
+            .learned
+            .iter()
+            .any(|l| matches!(l, Learned::Good { app: a, hash } if a == name && *hash == app.hash));
+        let record = self.input.record.apps.get(name);
+        let up = record.is_some_and(|r| r.rollout.is_none() && r.live == Some(app.hash));
+        let deploys = self.plan.steps.iter().any(|s| matches!(s, Step::Deploy { app: a, .. } if a == name));
+        (up || good) && !deploys
+    }
+}
+
+/// A field's value, where it is a text.
+pub(crate) fn text(fields: &Fields, field: Field) -> Option<String> {
+    match fields.get(&field) {
+        Some(Value::Text(t)) => Some(t.clone()),
+        _ => None,
+    }
+}
+
+fn created(field: Field, value: &Value) -> Vec<Difference> {
+    let from = if let Value::Env(_) = value { Value::Env(BTreeMap::new()) } else { Value::Null };
+    let mut differences = berth_model::field::differences(field, &from, value);
+    for d in &mut differences {
+        d.from = None;
+    }
+    differences
+}
+
+/// The env text to write: the whole one, or (on an adopted application) what is there with our variables in it.
+pub(crate) fn env_text(app: &DesiredApp, detail: Option<&AppDetail>) -> Option<berth_model::Secret> {
+    let Some(Value::Env(vars)) = app.fields.get(&Field::Env) else {
+        return None;
+    };
+    crate::diff::render_env(vars, app.env_is_partial.then(|| detail.map(|d| d.env_text.expose())).flatten())
+}
+
+/// Swarm may show an image with the digest it was resolved to.
+pub(crate) fn same_image(wanted: &str, live: &str) -> bool {
+    wanted == live || live.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('@'))
+}

@@ -1,0 +1,233 @@
+//! Where a stack lives: finds, and where it may, makes its project and environment.
+
+use crate::{Open, Planner};
+use berth_model::condition::Reason;
+use berth_model::desired::Desired;
+use berth_model::field::Difference;
+use berth_model::ids::{EnvironmentId, ProjectId};
+use berth_model::mark;
+use berth_model::observed::{FleetView, Seen, SeenProject};
+use berth_model::record::IntentTarget;
+use berth_model::remote::Read;
+use berth_model::stack::Place;
+use berth_model::step::{Learned, Step};
+use std::time::Duration;
+
+/// A place, as far as it exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) project: Option<ProjectId>,
+    pub(crate) environment: Option<EnvironmentId>,
+}
+
+impl Planner<'_> {
+    /// The place of the stack; steps that make what is missing of it are in the plan. `None`: something is in the way.
+    pub(crate) fn place(&mut self, desired: &Desired, fleet: &FleetView) -> Option<Spot> {
+        let name = desired.place.project().as_str();
+        let found = match &desired.place {
+            Place::Shared { create, .. } => self.shared(fleet, name, *create),
+            Place::Own { .. } => self.own_place(desired, fleet, name),
+        };
+        let project = match found {
+            Found::Blocked => return None,
+            Found::Made => None,
+            Found::There(project) => Some(project),
+        };
+        let may_create = matches!(desired.place, Place::Own { .. } | Place::Shared { create: true, .. });
+        let wanted = desired.environment.as_str();
+        let Some(project) = project else {
+            // `production` comes with a new project.
+            if wanted != "production" {
+                self.step(Step::CreateEnvironment { project: None, name: wanted.to_owned() });
+            }
+            return Some(Spot { project: None, environment: None });
+        };
+        let environment = project
+            .environments
+            .iter()
+            .find(|e| e.id.as_str() == wanted)
+            .or_else(|| project.environments.iter().find(|e| e.name == wanted));
+        if let Some(environment) = environment {
+            return Some(Spot {
+                project: Some(project.id.clone()),
+                environment: Some(environment.id.clone()),
+            });
+        }
+        if !may_create && self.policy.project_declared {
+            self.block(
+                "environment",
+                Reason::WaitsFor,
+                format!(
+                    "it waits for the environment '{wanted}' of project '{name}', which the Project manifest makes"
+                ),
+            );
+            return None;
+        }
+        if !may_create {
+            self.block(
+                "environment",
+                Reason::PlaceMissing,
+                format!(
+                    "project '{name}' has no environment '{wanted}'; make it, declare it in the Project manifest, or set target.create: true"
+                ),
+            );
+            return None;
+        }
+        let target = IntentTarget::Environment { project: project.id.clone(), name: wanted.to_owned() };
+        if let Open::Unsettled(intent) = self.open(&target) {
+            self.unsettled(format!("environment {wanted}"), intent);
+            return None;
+        }
+        self.step(Step::CreateEnvironment { project: Some(project.id.clone()), name: wanted.to_owned() });
+        Some(Spot { project: Some(project.id.clone()), environment: None })
+    }
+
+    fn shared<'f>(&mut self, fleet: &'f FleetView, name: &str, create: bool) -> Found<'f> {
+        if let Some(by_id) = fleet.projects.iter().find(|p| p.id.as_str() == name) {
+            return Found::There(by_id);
+        }
+        let mut by_name = fleet.projects.iter().filter(|p| p.name.as_str() == name);
+        match (by_name.next(), by_name.count()) {
+            (Some(project), 0) => Found::There(project),
+            (Some(_), more) => {
+                self.block(
+                    "project",
+                    Reason::Duplicate,
+                    format!(
+                        "{} projects are called '{name}'; give target.project the id of the one that is meant",
+                        more + 1
+                    ),
+                );
+                Found::Blocked
+            }
+            (None, _) if self.policy.project_declared => {
+                self.block(
+                    "project",
+                    Reason::WaitsFor,
+                    format!("it waits for the project '{name}', which its Project manifest makes"),
+                );
+                Found::Blocked
+            }
+            (None, _) if !create => {
+                self.block(
+                    "project",
+                    Reason::PlaceMissing,
+                    format!(
+                        "there is no project '{name}'; make it, add a Project manifest with create: true, or set target.create: true"
+                    ),
+                );
+                Found::Blocked
+            }
+            (None, _) => self.make_project(name),
+        }
+    }
+
+    fn own_place<'f>(&mut self, desired: &Desired, fleet: &'f FleetView, name: &str) -> Found<'f> {
+        if let Some(id) = self.input.record.project.as_ref().and_then(|p| p.id.as_ref()) {
+            if let Some(project) = fleet.projects.iter().find(|p| p.id == *id) {
+                self.rename_mark(desired, project);
+                return Found::There(project);
+            }
+            match self.input.observed.projects.get(id) {
+                Some(Seen::Absent) => self.learn(Learned::Project { id: None }),
+                Some(Seen::Present(_)) => {
+                    self.block(
+                        "project",
+                        Reason::BackendUnavailable,
+                        format!("project {id} exists but the inventory does not list it; the inventory is not believed"),
+                    );
+                    self.wait(Duration::from_secs(5), "the inventory lacks a project");
+                    return Found::Blocked;
+                }
+                _ => {
+                    self.look(Read::Project(id.clone()));
+                    return Found::Blocked;
+                }
+            }
+        }
+        let names = |p: &&SeenProject| {
+            let mark = mark::read_place(p.description.as_deref().unwrap_or(""), self.policy.owner);
+            mark.and_then(|m| m.stack)
+                .is_some_and(|s| s == desired.stack || Some(&s) == desired.formerly.as_ref())
+        };
+        if let Some(ours) = fleet.projects.iter().filter(names).min_by(|a, b| a.id.cmp(&b.id)) {
+            self.learn(Learned::Project { id: Some(ours.id.clone()) });
+            self.rename_mark(desired, ours);
+            return Found::There(ours);
+        }
+        // Marked for a stack that has no service in it: left over from a name this stack had once.
+        let empty = |p: &&SeenProject| p.environments.iter().all(|e| e.services == 0);
+        let ours_by_name = fleet.projects.iter().filter(|p| p.name.as_str() == name).find(|p| {
+            mark::read_place(p.description.as_deref().unwrap_or(""), self.policy.owner)
+                .is_some_and(|m| m.stack.is_some())
+        });
+        if let Some(left_over) = ours_by_name.filter(empty) {
+            self.learn(Learned::Project { id: Some(left_over.id.clone()) });
+            self.rename_mark(desired, left_over);
+            return Found::There(left_over);
+        }
+        if fleet.projects.iter().any(|p| p.name.as_str() == name) {
+            self.block(
+                "project",
+                Reason::NotOwned,
+                format!(
+                    "a project '{name}' exists and was not made by Berth; to live in it, name it as target.project"
+                ),
+            );
+            return Found::Blocked;
+        }
+        self.make_project(name)
+    }
+
+    /// Second projects of one create (its answer was lost and the effect came late) go, once everything else is done.
+    pub(crate) fn drop_twin_projects(&mut self, desired: &Desired, fleet: &FleetView) {
+        let Some(kept) = self.input.record.project.as_ref().and_then(|p| p.id.clone()) else {
+            return;
+        };
+        for project in &fleet.projects {
+            let mark = mark::read_place(project.description.as_deref().unwrap_or(""), self.policy.owner);
+            let twin = project.id != kept && mark.is_some_and(|m| m.stack.as_ref() == Some(&desired.stack));
+            if twin && project.environments.iter().all(|e| e.services == 0) {
+                self.step(Step::RemoveProject { id: project.id.clone(), name: project.name.to_string() });
+            }
+        }
+    }
+
+    /// After a rename the project's mark follows, so that a lost store still finds it.
+    fn rename_mark(&mut self, desired: &Desired, project: &SeenProject) {
+        let description = project.description.as_deref();
+        let Some(mark) = mark::read_place(description.unwrap_or(""), self.policy.owner) else {
+            return;
+        };
+        if mark.stack.as_ref() == Some(&desired.stack) || mark.stack.is_none() {
+            return;
+        }
+        let renamed = mark::PlaceMark { stack: Some(desired.stack.clone()), ..mark.clone() };
+        self.step(Step::UpdateProject {
+            id: project.id.clone(),
+            differences: vec![Difference {
+                path: "mark".to_owned(),
+                from: Some(mark.to_string()),
+                to: Some(renamed.to_string()),
+            }],
+            description: Some(mark::with_line(description, &renamed.to_string())),
+            env: None,
+        });
+    }
+
+    fn make_project<'f>(&mut self, name: &str) -> Found<'f> {
+        let target = IntentTarget::Project { name: name.to_owned() };
+        if let Open::Unsettled(intent) = self.open(&target) {
+            self.unsettled(format!("project {name}"), intent);
+            return Found::Blocked;
+        }
+        self.step(Step::CreateProject { name: name.to_owned(), words: None });
+        Found::Made
+    }
+}
+
+enum Found<'f> {
+    There(&'f SeenProject),
+    Made,
+    Blocked,
+}

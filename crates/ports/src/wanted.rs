@@ -1,0 +1,35 @@
+//! What the sources say is wanted, and how far it may be believed.
+
+use berth_model::ids::{Key, ProjectName, StackName};
+use berth_model::project::Project;
+use berth_model::stack::Stack;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The whole desired fleet at one instant.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Stacks.
+    pub stacks: BTreeMap<StackName, Arc<Stack>>,
+    /// Shared projects.
+    pub projects: BTreeMap<ProjectName, Arc<Project>>,
+    /// How far the absence of a key may be believed.
+    pub trust: Trust,
+    /// For each key with an invalid manifest, what is wrong: one line, already fit to be shown.
+    pub invalid: BTreeMap<Key, String>,
+}
+
+/// Whether "it is not there" means "it was removed".
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Nothing was read yet, or the source could not be read: nothing is removed.
+    #[default]
+    Unknown,
+    /// Some documents are invalid: a removal is believed only where its file is known and is not one of these.
+    Partial {
+        /// Files with errors.
+        bad_files: BTreeSet<String>,
+    },
+    /// All was read and is valid.
+    Complete,
+}
