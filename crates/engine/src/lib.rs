@@ -1,0 +1,127 @@
+//! The engine: queue, workers, executor, gate, status, budgets.
+//!
+//! It knows ports and no adapter. All its concurrency is futures of one task: dropping [`Engine::run`] stops
+//! everything at once, which is what a crash does.
+
+mod backoff;
+mod commit;
+mod driver;
+mod execute;
+mod health;
+mod learn;
+mod look;
+mod metrics;
+mod pass;
+mod queue;
+mod requests;
+mod run;
+mod state;
+mod status;
+mod think;
+mod version;
+mod view;
+
+pub use metrics::{METRICS, Metrics};
+pub use queue::Lane;
+pub use state::{BackendOptions, Options};
+pub use view::{Event, HoldView, Planned};
+
+use berth_model::ids::{BackendName, Key};
+use berth_ports::{Clock, PortError, Store, World};
+use state::State;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::{Notify, broadcast};
+
+/// What the engine works with.
+pub struct Parts<W: World> {
+    /// Accounts by name.
+    pub platforms: BTreeMap<BackendName, Arc<W::Platform>>,
+    /// The state store.
+    pub store: W::Store,
+    /// Secrets.
+    pub vault: W::Vault,
+    /// Health checks.
+    pub prober: W::Prober,
+    /// Image look-ups.
+    pub registry: W::Registry,
+    /// Wall time.
+    pub clock: W::Clock,
+    /// Randomness.
+    pub dice: W::Dice,
+}
+
+/// The engine.
+pub struct Engine<W: World> {
+    parts: Parts<W>,
+    options: Options,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+    /// Something in the queue changed.
+    stirred: Notify,
+    events: broadcast::Sender<berth_model::event::Event>,
+}
+
+/// Why the engine cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state cannot be read.
+    #[error("the state store cannot be read: {0}")]
+    Store(#[source] PortError),
+}
+
+impl<W: World> Engine<W> {
+    /// Reads the state and is ready to run.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn new(parts: Parts<W>, options: Options) -> Result<Arc<Self>, Error> {
+        let snapshot = parts.store.snapshot().await.map_err(Error::Store)?;
+        let metrics = Arc::new(Metrics::new(parts.platforms.keys().map(BackendName::as_str)));
+        let state = State::new(snapshot, parts.platforms.keys(), parts.clock.now());
+        let (events, _) = broadcast::channel(1024);
+        Ok(Arc::new(Self {
+            parts,
+            options,
+            metrics,
+            state: Mutex::new(state),
+            stirred: Notify::new(),
+            events,
+        }))
+    }
+
+    /// The metrics of this engine.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Held for a few map operations at a time, never across an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> berth_model::Time {
+        self.parts.clock.now()
+    }
+
+    pub(crate) fn roll(&self) -> u64 {
+        use berth_ports::Dice;
+        self.parts.dice.roll()
+    }
+
+    /// Wakes a key.
+    pub(crate) fn wake(&self, key: &Key, lane: Lane, why: &'static str) {
+        {
+            let mut state = self.state();
+            let backend = state.backend_of(key);
+            if let Some(backend) = backend {
+                let tenant = state.tenant_of(key);
+                if let Some(queue) = state.queues.get_mut(&backend) {
+                    queue.wake(key, lane, why, &tenant);
+                }
+            }
+        }
+        self.stirred.notify_one();
+    }
+}

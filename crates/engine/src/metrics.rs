@@ -1,0 +1,204 @@
+//! The metrics: controller-runtime's names where the meaning is the same, Berth's own under `berth_`. Every label set
+//! is bounded and made at start; none has a stack's name.
+
+use crate::queue::Lane;
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+/// What each metric is: name, kind, labels, help. The reference page is made from it.
+pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
+    ("workqueue_depth", "gauge", &["name", "lane"], "Keys that wait for a run."),
+    ("workqueue_queue_duration_seconds", "histogram", &["lane"], "How long a key waited for its run."),
+    ("workqueue_parked", "gauge", &[], "Keys that failed so often that they are only tried now and then."),
+    (
+        "controller_runtime_reconcile_total",
+        "counter",
+        &["controller", "result"],
+        "Runs by kind and result: success, requeue, error.",
+    ),
+    ("controller_runtime_reconcile_time_seconds", "histogram", &["controller"], "How long runs took."),
+    ("controller_runtime_active_workers", "gauge", &["name"], "Runs under way."),
+    ("berth_backend_calls_total", "counter", &["backend", "procedure", "outcome"], "Calls to a backend."),
+    (
+        "berth_backend_call_seconds",
+        "histogram",
+        &["backend"],
+        "How long calls took, waiting for a permit excluded.",
+    ),
+    ("berth_backend_requests_total", "counter", &["backend"], "HTTP requests to a backend; a batch is one."),
+    ("berth_backend_breaker_open", "gauge", &["backend"], "1 while the breaker is not closed."),
+    ("berth_backend_in_flight", "gauge", &["backend"], "Calls in flight."),
+    ("berth_stacks", "gauge", &["state"], "Stacks by state: ready, reconciling, stalled, unknown."),
+    ("berth_unhealthy", "gauge", &[], "Stacks whose health check does not pass."),
+    ("berth_unknown_intents", "gauge", &[], "Creates that were sent and not answered."),
+    ("berth_rollouts_total", "counter", &["outcome"], "Rollouts by outcome: good, failed, restored."),
+    ("berth_steps_total", "counter", &["step", "outcome"], "Steps that changed the outside."),
+    ("berth_first_call_seconds", "histogram", &[], "From a changed manifest to the first call."),
+    ("berth_ready_seconds", "histogram", &[], "From a changed manifest to Ready."),
+    ("berth_pass_lateness_seconds", "gauge", &["backend"], "How late the last pass over the fleet began."),
+    ("berth_pass_seconds", "histogram", &["backend"], "How long a pass over the fleet took."),
+    ("berth_held", "gauge", &["backend"], "Stacks that a guard holds."),
+    ("berth_manifest_errors", "gauge", &[], "Manifests that are invalid."),
+    ("berth_store_commits_total", "counter", &[], "Transactions of the state store."),
+    ("berth_store_errors_total", "counter", &[], "Transactions that failed."),
+    ("berth_orphans", "gauge", &[], "Services that were deleted and still run."),
+];
+
+/// The metrics of one engine.
+#[allow(missing_docs)]
+pub struct Metrics {
+    pub registry: Registry,
+    pub depth: IntGaugeVec,
+    pub queue_seconds: HistogramVec,
+    pub parked: IntGauge,
+    pub runs: IntCounterVec,
+    pub run_seconds: HistogramVec,
+    pub workers: IntGaugeVec,
+    pub calls: IntCounterVec,
+    pub call_seconds: HistogramVec,
+    pub requests: IntCounterVec,
+    pub breaker: IntGaugeVec,
+    pub in_flight: IntGaugeVec,
+    pub stacks: IntGaugeVec,
+    pub unhealthy: IntGauge,
+    pub unknown: IntGauge,
+    pub rollouts: IntCounterVec,
+    pub steps: IntCounterVec,
+    pub first_call: Histogram,
+    pub ready: Histogram,
+    pub lateness: GaugeVec,
+    pub pass_seconds: HistogramVec,
+    pub held: IntGaugeVec,
+    pub manifest_errors: IntGauge,
+    pub commits: IntCounter,
+    pub store_errors: IntCounter,
+    pub orphans: IntGauge,
+}
+
+/// From a poll to what a person would call slow: holds 60 s and 180 s, which alert rules ask for.
+const SECONDS: &[f64] =
+    &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0];
+
+impl Metrics {
+    /// Makes and registers all of them.
+    ///
+    /// # Panics
+    /// Never: the names are constants and a test makes them once.
+    #[must_use]
+    pub fn new<'a>(backends: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let registry = Registry::new();
+        let entry = |name: &str| {
+            METRICS.iter().find(|m| m.0 == name).copied().unwrap_or((
+                "berth_unlisted",
+                "gauge",
+                &[],
+                "A metric that the list lacks.",
+            ))
+        };
+        macro_rules! make {
+            ($kind:ident, vec $name:literal) => {{
+                let (name, _, labels, help) = entry($name);
+                register(&registry, $kind::new(Opts::new(name, help), labels))
+            }};
+            ($kind:ident, $name:literal) => {{
+                let (name, _, _, help) = entry($name);
+                register(&registry, $kind::with_opts(Opts::new(name, help)))
+            }};
+        }
+        let histogram = |n: &str| {
+            let (name, _, _, help) = entry(n);
+            register(
+                &registry,
+                Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec())),
+            )
+        };
+        let histograms = |n: &str| {
+            let (name, _, labels, help) = entry(n);
+            register(
+                &registry,
+                HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels),
+            )
+        };
+        let m = Self {
+            depth: make!(IntGaugeVec, vec "workqueue_depth"),
+            queue_seconds: histograms("workqueue_queue_duration_seconds"),
+            parked: make!(IntGauge, "workqueue_parked"),
+            runs: make!(IntCounterVec, vec "controller_runtime_reconcile_total"),
+            run_seconds: histograms("controller_runtime_reconcile_time_seconds"),
+            workers: make!(IntGaugeVec, vec "controller_runtime_active_workers"),
+            calls: make!(IntCounterVec, vec "berth_backend_calls_total"),
+            call_seconds: histograms("berth_backend_call_seconds"),
+            requests: make!(IntCounterVec, vec "berth_backend_requests_total"),
+            breaker: make!(IntGaugeVec, vec "berth_backend_breaker_open"),
+            in_flight: make!(IntGaugeVec, vec "berth_backend_in_flight"),
+            stacks: make!(IntGaugeVec, vec "berth_stacks"),
+            unhealthy: make!(IntGauge, "berth_unhealthy"),
+            unknown: make!(IntGauge, "berth_unknown_intents"),
+            rollouts: make!(IntCounterVec, vec "berth_rollouts_total"),
+            steps: make!(IntCounterVec, vec "berth_steps_total"),
+            first_call: histogram("berth_first_call_seconds"),
+            ready: histogram("berth_ready_seconds"),
+            lateness: make!(GaugeVec, vec "berth_pass_lateness_seconds"),
+            pass_seconds: histograms("berth_pass_seconds"),
+            held: make!(IntGaugeVec, vec "berth_held"),
+            manifest_errors: make!(IntGauge, "berth_manifest_errors"),
+            commits: make!(IntCounter, "berth_store_commits_total"),
+            store_errors: make!(IntCounter, "berth_store_errors_total"),
+            orphans: make!(IntGauge, "berth_orphans"),
+            registry,
+        };
+        for state in ["ready", "reconciling", "stalled", "unknown"] {
+            m.stacks.with_label_values(&[state]);
+        }
+        for outcome in ["good", "failed", "restored"] {
+            m.rollouts.with_label_values(&[outcome]);
+        }
+        for controller in ["stack", "project"] {
+            for result in ["success", "requeue", "error"] {
+                m.runs.with_label_values(&[controller, result]);
+            }
+        }
+        for backend in backends {
+            for lane in Lane::ALL {
+                m.depth.with_label_values(&[backend, lane.as_str()]);
+            }
+            m.breaker.with_label_values(&[backend]);
+            m.in_flight.with_label_values(&[backend]);
+            m.requests.with_label_values(&[backend]);
+            m.held.with_label_values(&[backend]);
+            m.workers.with_label_values(&[backend]);
+            m.lateness.with_label_values(&[backend]);
+        }
+        m
+    }
+}
+
+fn register<M: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<M>,
+) -> M {
+    let metric = metric.unwrap_or_else(|e| unreachable!("a constant metric: {e}"));
+    registry.register(Box::new(metric.clone())).unwrap_or_else(|e| unreachable!("registered once: {e}"));
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_made_and_listed() {
+        let metrics = Metrics::new(["main"].into_iter());
+        let mut text = String::new();
+        prometheus::TextEncoder::new().encode_utf8(&metrics.registry.gather(), &mut text).unwrap();
+        for (name, ..) in METRICS {
+            let unlabelled = text.contains(&format!("# TYPE {name} "));
+            let vec_without_children = ["berth_backend_calls_total", "berth_steps_total"].contains(name)
+                || name.ends_with("_seconds");
+            assert!(unlabelled || vec_without_children, "{name}");
+        }
+        assert!(!text.contains("berth_unlisted"));
+    }
+}

@@ -1,0 +1,335 @@
+//! A pass: one look at an account, and a cheap judgement of every stack that lives there. What differs is woken.
+
+use crate::Engine;
+use crate::queue::Lane;
+use crate::run::is_marked;
+use crate::state::State;
+use berth_model::condition::Reason;
+use berth_model::ids::{BackendName, Key, StackName};
+use berth_model::mark::MarkSeen;
+use berth_model::observed::FleetView;
+use berth_plan::{Guard, Verdict, guard, judge};
+use berth_ports::{Platform, Trust, Wanted, World};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl<W: World> Engine<W> {
+    /// One pass over an account.
+    pub(crate) async fn pass(&self, backend: &BackendName) {
+        let started = tokio::time::Instant::now();
+        let due = {
+            let mut state = self.state();
+            let account = state.accounts.get_mut(backend);
+            account.and_then(|a| a.next_pass.replace(started + self.options.intervals.resync))
+        };
+        if let Some(due) = due {
+            let late = started.saturating_duration_since(due).as_secs_f64();
+            self.metrics.lateness.with_label_values(&[backend.as_str()]).set(late);
+        }
+        match self.sweep(backend, Duration::ZERO).await {
+            Ok(view) => self.judge_all(backend, &view).await,
+            Err(error) => tracing::warn!(%backend, %error, "the account could not be looked at"),
+        }
+        self.gauges();
+        self.metrics
+            .pass_seconds
+            .with_label_values(&[backend.as_str()])
+            .observe(started.elapsed().as_secs_f64());
+    }
+
+    async fn judge_all(&self, backend: &BackendName, view: &FleetView) {
+        let (woken, event) = {
+            let mut state = self.state();
+            let event = state.untold_hold(backend);
+            if let Some(account) = state.accounts.get_mut(backend) {
+                account.passed = true;
+            }
+            let mut woken = Vec::new();
+            for (key, expected) in &state.expected {
+                if state.backend_of(key).as_ref() != Some(backend) {
+                    continue;
+                }
+                let Some(record) = state.records.get(key) else {
+                    continue;
+                };
+                match judge(expected, record, view) {
+                    Verdict::Quiet => {}
+                    Verdict::Missing(_) => woken.push((key.clone(), "an application is missing")),
+                    Verdict::Drift(_, why) => woken.push((key.clone(), why)),
+                    Verdict::Degraded(_) => woken.push((key.clone(), "not all replicas run")),
+                }
+            }
+            // A settled stack whose writes the view now shows gets its expectation from a run.
+            let unjudged: Vec<_> = state
+                .statuses
+                .iter()
+                .filter(|(k, s)| {
+                    s.is_ready() && matches!(k, Key::Stack(_)) && !state.expected.contains_key(*k)
+                })
+                .map(|(k, _)| k.clone())
+                .collect();
+            for (key, _) in &woken {
+                state.transient(key).verify = true;
+            }
+            for key in unjudged {
+                if state.backend_of(&key).as_ref() == Some(backend) {
+                    woken.push((key, "a pass"));
+                }
+            }
+            for name in unknown_stacks(&state, view) {
+                let key = Key::Stack(name);
+                state.records.entry(key.clone()).or_insert_with(|| berth_model::record::Record {
+                    backend: Some(backend.clone()),
+                    ..Default::default()
+                });
+                woken.push((key, "its mark was found"));
+            }
+            for key in state.audit(backend, self.options.intervals.audit, self.options.intervals.resync) {
+                state.transient(&key).verify = true;
+                woken.push((key, "the audit"));
+            }
+            (woken, event)
+        };
+        if let Some((key, message)) = event {
+            let change = self.event(&key, true, Reason::Held, message);
+            if let Err(error) = self.commit(vec![change]).await {
+                tracing::warn!(%error, "an event could not be written down");
+            }
+        }
+        for (key, why) in woken {
+            self.wake(&key, Lane::Drift, why);
+        }
+    }
+
+    /// Takes a new desired fleet: wakes what changed and what is gone.
+    pub fn set_wanted(&self, wanted: Arc<Wanted>) {
+        let (changed, first) = {
+            let mut state = self.state();
+            let old = std::mem::replace(&mut state.wanted, wanted.clone());
+            let first = old.trust == Trust::Unknown && old.stacks.is_empty() && old.projects.is_empty();
+            let mut changed: BTreeSet<Key> = BTreeSet::new();
+            for (name, stack) in &wanted.stacks {
+                if old.stacks.get(name).is_none_or(|o| !Arc::ptr_eq(o, stack) && o != stack) {
+                    changed.insert(Key::Stack(name.clone()));
+                }
+            }
+            for (name, project) in &wanted.projects {
+                if old.projects.get(name).is_none_or(|o| o != project) {
+                    changed.insert(Key::Project(name.clone()));
+                }
+            }
+            let known = state.records.keys().chain(old.invalid.keys()).chain(wanted.invalid.keys()).cloned();
+            let vanished = old.stacks.keys().map(|n| Key::Stack(n.clone()));
+            let vanished = vanished.chain(old.projects.keys().map(|n| Key::Project(n.clone())));
+            for key in known.chain(vanished).collect::<Vec<_>>() {
+                let invalid_changed = old.invalid.get(&key) != wanted.invalid.get(&key);
+                if !state.is_wanted(&key) || invalid_changed {
+                    changed.insert(key);
+                }
+            }
+            state.unjudged.extend(changed.iter().cloned());
+            if !first {
+                let now = tokio::time::Instant::now();
+                for key in &changed {
+                    state.changed.insert(key.clone(), now);
+                }
+            }
+            for backend in state.accounts.keys().cloned().collect::<Vec<_>>() {
+                state.guard(&backend);
+            }
+            (changed, first)
+        };
+        self.metrics.manifest_errors.set(i64::try_from(wanted.invalid.len()).unwrap_or(i64::MAX));
+        for key in changed {
+            let (lane, why) = if first {
+                (Lane::Startup, "the daemon started")
+            } else {
+                (Lane::Change, "the manifest changed")
+            };
+            self.wake(&key, lane, why);
+        }
+    }
+
+    /// Gauges that a look at the state tells.
+    pub(crate) fn gauges(&self) {
+        use berth_model::condition::{ConditionType, Status};
+        let state = self.state();
+        let mut counts = [0i64; 4];
+        let mut unhealthy = 0;
+        for status in state.statuses.values().filter(|s| matches!(s.key, Key::Stack(_))) {
+            let at = if status.is_ready() {
+                0
+            } else if status.condition(ConditionType::Stalled).is_some() {
+                2
+            } else if status.condition(ConditionType::Ready).is_some_and(|c| c.status == Status::Unknown) {
+                3
+            } else {
+                1
+            };
+            counts[at] += 1;
+            if status.condition(ConditionType::Healthy).is_some_and(|c| c.status == Status::False) {
+                unhealthy += 1;
+            }
+        }
+        for (label, count) in ["ready", "reconciling", "stalled", "unknown"].into_iter().zip(counts) {
+            self.metrics.stacks.with_label_values(&[label]).set(count);
+        }
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.metrics.unhealthy.set(unhealthy);
+        self.metrics.unknown.set(number(state.intents.len()));
+        let parked = state
+            .records
+            .values()
+            .filter(|r| r.failing.as_ref().is_some_and(|f| f.count >= crate::backoff::PARKED_AFTER));
+        self.metrics.parked.set(number(parked.count()));
+        self.metrics.orphans.set(number(state.records.values().map(|r| r.tombstones.len()).sum()));
+        for (backend, queue) in &state.queues {
+            for lane in Lane::ALL {
+                let depth = number(queue.depth(lane));
+                self.metrics.depth.with_label_values(&[backend.as_str(), lane.as_str()]).set(depth);
+            }
+            self.metrics.workers.with_label_values(&[backend.as_str()]).set(number(queue.running()));
+        }
+        for (backend, account) in &state.accounts {
+            let held = account.hold.as_ref().map_or(0, |h| h.removing.union(&h.recreating).count());
+            self.metrics.held.with_label_values(&[backend.as_str()]).set(number(held));
+        }
+        drop(state);
+        for (backend, platform) in &self.parts.platforms {
+            let now = platform.state();
+            let open = !matches!(now.breaker, berth_ports::Breaker::Closed);
+            self.metrics.breaker.with_label_values(&[backend.as_str()]).set(i64::from(open));
+            self.metrics.in_flight.with_label_values(&[backend.as_str()]).set(number(now.in_flight));
+        }
+    }
+}
+
+/// Stacks that only their marks know: the store was lost, and their manifests are gone.
+fn unknown_stacks(state: &State, view: &FleetView) -> Vec<StackName> {
+    if state.wanted.trust != Trust::Complete {
+        return Vec::new();
+    }
+    let renamed: BTreeSet<&str> =
+        state.wanted.stacks.values().filter_map(|s| s.formerly.as_ref().map(StackName::as_str)).collect();
+    let mut names: Vec<StackName> = Vec::new();
+    for app in &view.apps {
+        let MarkSeen::Ours(mark) = &app.mark else { continue };
+        let key = Key::Stack(mark.stack.clone());
+        let known = state.records.contains_key(&key) || state.is_wanted(&key);
+        if !known && !renamed.contains(mark.stack.as_str()) && is_marked(view, mark.stack.as_str()) {
+            names.push(mark.stack.clone());
+        }
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+impl State {
+    /// A hold that nobody was told of yet.
+    fn untold_hold(&mut self, backend: &BackendName) -> Option<(Key, String)> {
+        let account = self.accounts.get_mut(backend)?;
+        let token = account.hold.as_ref().map(|h| h.token.clone());
+        let told = std::mem::replace(&mut account.told, token.clone());
+        let hold = account.hold.as_ref().filter(|_| told != token)?;
+        let first = hold.removing.iter().chain(&hold.recreating).next().cloned()?;
+        let message = format!(
+            "{} of {} stacks would be removed and {} made again; nothing is done until: berth confirm {}",
+            hold.removing.len(),
+            hold.of,
+            hold.recreating.len(),
+            hold.token
+        );
+        Some((Key::Stack(first), message))
+    }
+
+    /// Judges how much this account would lose or make again at once.
+    pub(crate) fn guard(&mut self, backend: &BackendName) {
+        let mut removing = BTreeSet::new();
+        let mut recreating = BTreeSet::new();
+        let mut all = BTreeSet::new();
+        let view = self.accounts.get(backend).and_then(|a| a.view.clone());
+        let taken_over: BTreeSet<_> =
+            self.wanted.stacks.values().filter_map(|s| s.formerly.clone()).collect();
+        for (key, record) in &self.records {
+            let Key::Stack(name) = key else { continue };
+            if record.backend.as_ref() != Some(backend) {
+                continue;
+            }
+            all.insert(name.clone());
+            if !self.wanted.stacks.contains_key(name) && !taken_over.contains(name) {
+                if self.wanted.trust != Trust::Unknown && !self.wanted.invalid.contains_key(key) {
+                    removing.insert(name.clone());
+                }
+            } else if let Some(view) = &view {
+                let overlay = self.live.get(key).map(|t| &t.overlay);
+                let lost = record
+                    .apps
+                    .values()
+                    .filter_map(|a| a.id.as_ref())
+                    .any(|id| view.app(id).is_none() && overlay.is_none_or(|o| !o.contains_key(id)));
+                if lost {
+                    recreating.insert(name.clone());
+                }
+            }
+        }
+        if let Some(view) = &view {
+            for name in unknown_stacks(self, view) {
+                all.insert(name.clone());
+                removing.insert(name);
+            }
+        }
+        all.extend(
+            self.wanted.stacks.values().filter(|s| s.target.backend == *backend).map(|s| s.name.clone()),
+        );
+        self.confirmed.retain(|name| {
+            StackName::new(name).is_ok_and(|n| removing.contains(&n) || recreating.contains(&n))
+        });
+        removing.retain(|n| !self.confirmed.contains(n.as_str()));
+        recreating.retain(|n| !self.confirmed.contains(n.as_str()));
+        if let Some(account) = self.accounts.get_mut(backend) {
+            account.hold = match guard(all.len(), removing, recreating) {
+                Guard::Held(hold) => Some(hold),
+                Guard::Free => None,
+            };
+        }
+    }
+
+    /// The stacks that this pass reads in full, so that each is read once an interval.
+    fn audit(&mut self, backend: &BackendName, interval: Duration, pass: Duration) -> Vec<Key> {
+        let keys: Vec<Key> = self
+            .expected
+            .keys()
+            .filter(|k| self.backend_of(k).as_ref() == Some(backend))
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .chain(
+                self.wanted
+                    .projects
+                    .iter()
+                    .filter(|(_, p)| p.backend == *backend)
+                    .map(|(n, _)| Key::Project(n.clone())),
+            )
+            .collect();
+        let Some(account) = self.accounts.get_mut(backend) else {
+            return Vec::new();
+        };
+        if keys.is_empty() || interval.is_zero() {
+            return Vec::new();
+        }
+        let share = keys.len() as f64 * pass.as_secs_f64() / interval.as_secs_f64();
+        // What is less than one key adds up, so that few stacks are not read more often than the interval says.
+        account.audit_due = (account.audit_due + share).min(keys.len() as f64);
+        let count = account.audit_due as usize;
+        account.audit_due -= count as f64;
+        if count == 0 {
+            return Vec::new();
+        }
+        let start = account.audited.as_ref().and_then(|last| keys.iter().position(|k| k > last)).unwrap_or(0);
+        let chosen: Vec<Key> = keys.iter().cycle().skip(start).take(count).cloned().collect();
+        account.audited = if start + count >= keys.len() { None } else { chosen.last().cloned() };
+        chosen
+    }
+}

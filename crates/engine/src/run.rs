@@ -1,0 +1,438 @@
+//! One run of one key: look, plan, write down what was learned, act, and plan again until nothing is left to do now.
+//!
+//! A run takes no input but the key: it reads again whatever it needs.
+
+use crate::execute::{Doing, Next};
+use crate::queue::{Lane, Turn};
+use crate::think::Thought;
+use crate::{Engine, backoff};
+use berth_model::condition::Reason;
+use berth_model::desired::Desired;
+use berth_model::ids::{BackendName, Key};
+use berth_model::mark::MarkSeen;
+use berth_model::observed::{FleetView, Observed, Seen};
+use berth_model::record::{Failing, Record};
+use berth_model::step::{Learned, Plan, Step};
+use berth_ports::{Change, Pace, PortError, Vault, World};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Plans in one run; a plan that still asks for more by then is a defect, and waits for its next turn.
+const TURNS: usize = 48;
+
+/// How a run ended.
+pub(crate) struct Ended {
+    pub(crate) plan: Plan,
+    pub(crate) desired: Option<Desired>,
+    pub(crate) error: Option<PortError>,
+    pub(crate) did: Vec<String>,
+    /// Nothing of the key is left anywhere.
+    pub(crate) gone: bool,
+}
+
+/// A port's error as a reason, in words.
+pub(crate) fn classify(error: &PortError) -> (Reason, String) {
+    let reason = match error {
+        PortError::Unknown { .. } => Reason::Unknown,
+        PortError::Auth { .. } => Reason::Unauthorized,
+        PortError::Refused { .. } => Reason::Refused,
+        PortError::Conflict(_) => Reason::Conflict,
+        PortError::Unsupported { .. } => Reason::Unsupported,
+        PortError::Retry { .. } => Reason::BackendUnavailable,
+        PortError::NotFound(_) => Reason::Retrying,
+    };
+    (reason, error.to_string())
+}
+
+impl<W: World> Engine<W> {
+    /// Runs one key and decides when it runs next.
+    pub(crate) async fn run_key(&self, backend: &BackendName, turn: Turn) {
+        let started = tokio::time::Instant::now();
+        self.metrics
+            .queue_seconds
+            .with_label_values(&[turn.lane.as_str()])
+            .observe(started.duration_since(turn.since).as_secs_f64());
+        let ended = self.turns(backend, &turn).await;
+        let next = self.after(&turn, &ended);
+        let result = match (&ended.error, &next) {
+            (Some(_), _) => "error",
+            (None, Some(_)) => "requeue",
+            (None, None) => "success",
+        };
+        let kind = if matches!(turn.key, Key::Stack(_)) { "stack" } else { "project" };
+        self.metrics.runs.with_label_values(&[kind, result]).inc();
+        self.metrics.run_seconds.with_label_values(&[kind]).observe(started.elapsed().as_secs_f64());
+        if let Err(error) = self.publish(&turn, &ended, next.as_ref(), started.elapsed()).await {
+            tracing::warn!(key = %turn.key, %error, "the outcome of a run could not be written down");
+        }
+        if ended.gone || (matches!(turn.key, Key::Project(_)) && !ended.did.is_empty()) {
+            self.wake_waiting(backend, &turn.key);
+        }
+        let mut state = self.state();
+        if ended.error.is_none() {
+            state.unjudged.remove(&turn.key);
+        }
+        let tenant = state.tenant_of(&turn.key);
+        if let Some(queue) = state.queues.get_mut(backend) {
+            queue.done(&turn.key);
+            if let Some((delay, lane, why)) = next {
+                queue.later(&turn.key, tokio::time::Instant::now() + delay, lane, why, &tenant);
+            }
+        }
+        drop(state);
+        self.stirred.notify_one();
+    }
+
+    /// What one key did may be what others wait for: a project that came to exist, a variable that changed, a name that
+    /// is free again.
+    fn wake_waiting(&self, backend: &BackendName, done: &Key) {
+        let now = self.now();
+        let waiting: Vec<Key> = {
+            let mut state = self.state();
+            let keys: Vec<Key> = state
+                .wanted
+                .stacks
+                .values()
+                .filter(|s| s.target.backend == *backend)
+                .filter(|s| match done {
+                    Key::Project(name) => s.target.project.project() == name,
+                    Key::Stack(_) => true,
+                })
+                .map(|s| Key::Stack(s.name.clone()))
+                .filter(|k| {
+                    matches!(done, Key::Project(_)) || !state.statuses.get(k).is_some_and(|s| s.is_ready())
+                })
+                .collect();
+            for key in &keys {
+                state.transient(key).fresh_after = now;
+            }
+            keys
+        };
+        for key in waiting {
+            self.wake(&key, Lane::Dependency, "what it waits for moved");
+        }
+    }
+
+    /// When, and why, the key runs again.
+    fn after(&self, turn: &Turn, ended: &Ended) -> Option<(Duration, Lane, &'static str)> {
+        let failures = {
+            let state = self.state();
+            state.records.get(&turn.key).and_then(|r| r.failing.as_ref()).map_or(0, |f| f.count)
+        };
+        if let Some(error) = &ended.error {
+            let delay = match error {
+                PortError::Retry { after: Some(after), .. } => *after,
+                _ => backoff::delay(failures + 1, self.roll()),
+            };
+            return Some((delay, Lane::Retry, "a failure"));
+        }
+        if let Some((wait, _)) = &ended.plan.wait {
+            return Some((*wait, Lane::Dependency, "a wait"));
+        }
+        if !ended.plan.blocked.is_empty() || ended.plan.steps.iter().any(|s| !s.is_read()) {
+            // Blocked without a time of its own: what it waits for wakes it, and this if that was lost.
+            let spread = Duration::from_millis(self.roll() % 30_000);
+            return Some((Duration::from_secs(45) + spread, Lane::Drift, "still blocked"));
+        }
+        None
+    }
+
+    async fn turns(&self, backend: &BackendName, turn: &Turn) -> Ended {
+        let mut did = Vec::new();
+        let mut observed = Observed::default();
+        let mut desired = None;
+        for _ in 0..TURNS {
+            let end = |plan, desired, error, did, gone| Ended { plan, desired, error, did, gone };
+            if self.state().stopping {
+                return end(Plan::default(), desired, Some(stopping()), did, false);
+            }
+            let fleet = match self.view(backend, &turn.key).await {
+                Ok(view) => view,
+                Err(error) => return end(Plan::default(), desired, Some(error), did, false),
+            };
+            self.set_fleet(&turn.key, &mut observed, fleet);
+            let Some(mut record) = self.adopt_record(backend, &turn.key, &observed).await else {
+                return end(Plan::default(), None, None, did, true);
+            };
+            let thought = self.think(&turn.key, &mut record, &mut observed).await;
+            let Thought { plan, desired: compiled } = match thought {
+                Ok(thought) => thought,
+                Err(error) => return end(Plan::default(), desired, Some(error), did, false),
+            };
+            desired = compiled;
+            match self
+                .take_turn(backend, turn, &mut record, &mut observed, &plan, desired.as_ref(), &mut did)
+                .await
+            {
+                Ok(Went::Again) => {}
+                Ok(Went::Rest) => {
+                    let wanted = self.state().is_wanted(&turn.key);
+                    let gone = !wanted && self.is_gone(&turn.key, &record, &plan);
+                    return end(plan, desired, None, did, gone);
+                }
+                Err(error) => return end(plan, desired, Some(error), did, false),
+            }
+        }
+        Ended {
+            plan: Plan::default(),
+            desired,
+            error: Some(PortError::Retry { after: None, why: "the run made too many plans".to_owned() }),
+            did,
+            gone: false,
+        }
+    }
+
+    fn set_fleet(&self, key: &Key, observed: &mut Observed, fleet: Arc<FleetView>) {
+        let mut state = self.state();
+        let transient = state.transient(key);
+        transient.overlay.retain(|_, (at, _)| *at >= fleet.at);
+        observed.overlay =
+            transient.overlay.iter().map(|(id, (_, seen))| (id.clone(), seen.clone())).collect();
+        observed.fleet = Some(fleet);
+    }
+
+    /// The record of the key, made where there is none; `None`: there is nothing to do about this key.
+    async fn adopt_record(&self, backend: &BackendName, key: &Key, observed: &Observed) -> Option<Record> {
+        let (known, wanted, formerly) = {
+            let state = self.state();
+            let formerly = match key {
+                Key::Stack(name) => state.wanted.stacks.get(name).and_then(|s| s.formerly.clone()),
+                Key::Project(_) => None,
+            };
+            (state.records.get(key).cloned(), state.is_wanted(key), formerly)
+        };
+        if let Some(record) = known {
+            return self.generation(key, record).await;
+        }
+        if let Some(old) = formerly.map(Key::Stack) {
+            let old_record = {
+                let state = self.state();
+                state.records.get(&old).cloned().filter(|_| !state.is_wanted(&old))
+            };
+            if let Some(mut record) = old_record {
+                // A rename: the record moves in one transaction, and the marks follow.
+                for app in record.apps.values_mut() {
+                    app.applied = None;
+                }
+                let changes =
+                    vec![Change::Forget(old), Change::Record(key.clone(), Box::new(record.clone()))];
+                self.commit(changes).await.ok()?;
+                return self.generation(key, record).await;
+            }
+        }
+        let marked = match key {
+            Key::Stack(name) => {
+                observed.fleet.as_ref().is_some_and(|f| f.of_stack(name.as_str()).next().is_some())
+            }
+            Key::Project(_) => false,
+        };
+        if !(wanted || marked) {
+            return None;
+        }
+        self.generation(key, Record { backend: Some(backend.clone()), ..Record::default() }).await
+    }
+
+    /// Moves the generation when the spec is not what it was.
+    async fn generation(&self, key: &Key, mut record: Record) -> Option<Record> {
+        let (spec, origin, deletes) = {
+            let state = self.state();
+            match key {
+                Key::Stack(name) => {
+                    let Some(stack) = state.wanted.stacks.get(name).cloned() else {
+                        return Some(record);
+                    };
+                    drop(state);
+                    (self.spec_hash(&*stack, &stack.origin), stack.origin.clone(), false)
+                }
+                Key::Project(name) => {
+                    let Some(project) = state.wanted.projects.get(name).cloned() else {
+                        return Some(record);
+                    };
+                    drop(state);
+                    (self.spec_hash(&*project, &project.origin), project.origin.clone(), project.delete)
+                }
+            }
+        };
+        let backend = self.state().backend_of(key);
+        if record.spec == Some(spec)
+            && record.origin.as_ref() == Some(&origin)
+            && record.deletes == deletes
+            && record.backend == backend
+        {
+            return Some(record);
+        }
+        if record.spec != Some(spec) {
+            record.generation += 1;
+            record.failing = None;
+        }
+        record.spec = Some(spec);
+        record.origin = Some(origin);
+        record.deletes = deletes;
+        record.backend = backend;
+        self.commit(vec![Change::Record(key.clone(), Box::new(record.clone()))]).await.ok()?;
+        Some(record)
+    }
+
+    /// A hash of a manifest: of everything in it but the place where it stands. File contents count by the hash of
+    /// what they compile to, since their text does not print.
+    fn spec_hash(
+        &self,
+        spec: &impl std::fmt::Debug,
+        origin: &berth_model::stack::Origin,
+    ) -> berth_model::hash::Hash {
+        let mut writer = self.parts.vault.hash_key().begin("spec");
+        writer.text(&format!("{spec:?}").replace(&format!("{origin:?}"), ""));
+        writer.finish()
+    }
+
+    fn is_gone(&self, key: &Key, record: &Record, plan: &Plan) -> bool {
+        let now = self.now();
+        let open = self.state().intents.values().any(|i| i.key == *key && now < i.settle_by);
+        !open
+            && plan.blocked.is_empty()
+            && plan.wait.is_none()
+            && plan.writes().next().is_none()
+            && record.apps.is_empty()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn take_turn(
+        &self,
+        backend: &BackendName,
+        turn: &Turn,
+        record: &mut Record,
+        observed: &mut Observed,
+        plan: &Plan,
+        desired: Option<&Desired>,
+        did: &mut Vec<String>,
+    ) -> Result<Went, PortError> {
+        let key = &turn.key;
+        let before = record.clone();
+        let mut changes = self.learned(key, record, desired, plan, false);
+        if *record != before || !changes.is_empty() {
+            changes.push(Change::Record(key.clone(), Box::new(record.clone())));
+            self.commit(changes).await?;
+            if plan.learned.iter().any(settles_nothing) {
+                return Ok(Went::Again);
+            }
+        }
+        if plan.steps.iter().any(Step::is_read) {
+            let pace = if turn.lane >= Lane::Drift { Pace::Audit } else { Pace::Run };
+            self.observe(backend, plan, observed, pace).await?;
+            return Ok(Went::Again);
+        }
+        if plan.steps.is_empty() {
+            if plan.wait.is_none() {
+                self.state().transient(key).verify = false;
+            }
+            return Ok(Went::Rest);
+        }
+        let before = record.clone();
+        let mut changes = self.learned(key, record, desired, plan, true);
+        if *record != before || !changes.is_empty() {
+            changes.push(Change::Record(key.clone(), Box::new(record.clone())));
+            self.commit(changes).await?;
+        }
+        self.promise(key, plan);
+        let mut doing =
+            Doing { key, backend, desired, record, observed, did, project: None, environment: None };
+        let mut touched = false;
+        for (at, step) in plan.steps.iter().enumerate() {
+            if self.state().stopping {
+                return Err(stopping());
+            }
+            let last = is_last_of_app(plan, at);
+            touched = true;
+            if self.perform(&mut doing, step, last).await? == Next::Replan {
+                break;
+            }
+        }
+        if touched {
+            forget_what_changed(observed);
+        }
+        Ok(Went::Again)
+    }
+
+    /// Addresses that creates under way will take.
+    fn promise(&self, key: &Key, plan: &Plan) {
+        let creates = plan.steps.iter().filter(|s| matches!(s, Step::CreateApp { .. })).count() as u64;
+        if creates > 0 {
+            let mut state = self.state();
+            if let Some(backend) = state.backend_of(key)
+                && let Some(account) = state.accounts.get_mut(&backend)
+            {
+                account.promised.insert(key.clone(), creates * 2);
+            }
+        }
+    }
+
+    /// The failure count of a key, after a run.
+    pub(crate) fn count_failures(record: &mut Record, error: Option<&PortError>) {
+        record.failing = error.map(|e| {
+            let (reason, message) = classify(e);
+            let count = record.failing.as_ref().map_or(0, |f| f.count) + 1;
+            Failing { count: count.min(backoff::PARKED_AFTER), reason, message }
+        });
+    }
+}
+
+/// What one turn led to.
+enum Went {
+    /// Plan again.
+    Again,
+    /// Nothing more to do now.
+    Rest,
+}
+
+pub(crate) fn stopping() -> PortError {
+    PortError::Retry { after: None, why: "the daemon is stopping".to_owned() }
+}
+
+/// Discoveries after which the same plan would not be made again.
+fn settles_nothing(learned: &Learned) -> bool {
+    !matches!(
+        learned,
+        Learned::Applied { .. } | Learned::Fought { .. } | Learned::Routers { due: Some(_), .. }
+    )
+}
+
+/// Whether nothing but a deployment follows for the app of this step.
+fn is_last_of_app(plan: &Plan, at: usize) -> bool {
+    let steps = &plan.steps;
+    let app_of = |step: &Step| match step {
+        Step::MoveApp { app, .. }
+        | Step::UpdateApp { app, .. }
+        | Step::CreateChild { app, .. }
+        | Step::UpdateChild { app, .. }
+        | Step::RemoveChild { app, .. } => Some(app.clone()),
+        _ => None,
+    };
+    let Some(app) = app_of(&steps[at]) else {
+        return false;
+    };
+    // With something of the app left out, it is not all as wanted after this.
+    if plan.blocked.iter().any(|b| b.what == format!("app {app}")) {
+        return false;
+    }
+    !steps[at + 1..].iter().any(|s| app_of(s).as_ref() == Some(&app))
+}
+
+/// Facts that our own writes made old.
+fn forget_what_changed(observed: &mut Observed) {
+    observed.details.clear();
+    observed.live.clear();
+    observed.tasks.clear();
+    observed.routers.clear();
+    observed.projects.clear();
+    observed.jobs = None;
+    observed.services = Seen::Unknown;
+    observed.services_asked = false;
+    observed.probes.clear();
+}
+
+/// Whether a fleet shows anything that carries this stack's mark, complete or begun (a copy does not count).
+pub(crate) fn is_marked(fleet: &FleetView, stack: &str) -> bool {
+    fleet
+        .of_stack(stack)
+        .any(|a| matches!(&a.mark, MarkSeen::Ours(m) if m.id.as_ref().is_none_or(|id| *id == a.id)))
+}

@@ -1,0 +1,167 @@
+//! What the engine holds in memory: the store's content, what is wanted, what was seen last. Plain data behind one
+//! lock; whoever holds it does not wait for anything.
+
+use crate::queue::Queue;
+use berth_model::Time;
+use berth_model::condition::{Phase, Reason};
+use berth_model::ids::{AppId, AppName, BackendName, Key, OperationId};
+use berth_model::observed::{FleetView, SeenApp};
+use berth_model::record::{Intent, Record, StackStatus};
+use berth_plan::{Expected, Hold};
+use berth_ports::{SecretRow, Snapshot, Wanted};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Settings of the engine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Us.
+    pub owner: berth_model::Owner,
+    /// Per account.
+    pub backends: BTreeMap<BackendName, BackendOptions>,
+    /// Times.
+    pub intervals: berth_model::config::Intervals,
+    /// Runs at once, per account.
+    pub runs: usize,
+    /// What an unanswered create may take to show: the call's own time limit and 30 s.
+    pub settle: Duration,
+    /// Health checks at once.
+    pub probes: usize,
+}
+
+/// Settings of one account.
+#[derive(Debug, Clone, Default)]
+pub struct BackendOptions {
+    /// Ask the registry before a create.
+    pub check_registry: bool,
+}
+
+/// The state.
+pub(crate) struct State {
+    pub(crate) records: BTreeMap<Key, Record>,
+    pub(crate) intents: BTreeMap<OperationId, Intent>,
+    pub(crate) statuses: BTreeMap<Key, StackStatus>,
+    pub(crate) secrets: Vec<SecretRow>,
+    pub(crate) last_event: u64,
+    pub(crate) last_run: u64,
+    pub(crate) last_request: u64,
+    pub(crate) wanted: Arc<Wanted>,
+    pub(crate) queues: BTreeMap<BackendName, Queue>,
+    pub(crate) accounts: BTreeMap<BackendName, Account>,
+    pub(crate) expected: HashMap<Key, Expected>,
+    pub(crate) live: HashMap<Key, Transient>,
+    pub(crate) confirmed: BTreeSet<String>,
+    pub(crate) stopping: bool,
+    /// Keys that no run has judged since they last changed, or since the start.
+    pub(crate) unjudged: BTreeSet<Key>,
+    /// When the wanted set last changed, for the time from change to first call.
+    pub(crate) changed: HashMap<Key, Instant>,
+    pub(crate) first_calls: HashMap<Key, Instant>,
+    pub(crate) probes: BTreeMap<(Instant, Key), ()>,
+    pub(crate) probe_of: HashMap<Key, Instant>,
+}
+
+/// What is known of an account between runs.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) view: Option<Arc<FleetView>>,
+    /// The last attempt to look failed: why.
+    pub(crate) trouble: Option<(Reason, String)>,
+    pub(crate) hold: Option<Hold>,
+    /// The hold that was told as an event.
+    pub(crate) told: Option<String>,
+    /// Addresses promised to stacks that are being made: until they are Ready no look shows all that they take.
+    pub(crate) promised: BTreeMap<Key, u64>,
+    /// Where the audit stands: the last key it visited.
+    pub(crate) audited: Option<Key>,
+    /// Keys that the audit is due to read, with what adds up to one.
+    pub(crate) audit_due: f64,
+    pub(crate) next_pass: Option<Instant>,
+    /// A pass has judged the account since the start.
+    pub(crate) passed: bool,
+}
+
+/// What need not survive a restart.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Transient {
+    /// A view older than this does not show our own deletes.
+    pub(crate) fresh_after: Time,
+    /// Applications as our writes left them.
+    pub(crate) overlay: BTreeMap<AppId, (Time, SeenApp)>,
+    /// Read everything again in the next run.
+    pub(crate) verify: bool,
+    /// Deploy again in the next run.
+    pub(crate) pull: bool,
+    /// When each phase of the open rollout began.
+    pub(crate) phases: Vec<(Phase, Time)>,
+    /// What a probe last said of each app, with when.
+    pub(crate) health: BTreeMap<AppName, (bool, String)>,
+    /// Bad answers in a row of each app.
+    pub(crate) bad: BTreeMap<AppName, u32>,
+    /// The certificate's trouble, if it has any.
+    pub(crate) certificate: Option<String>,
+    /// Why it runs next, for `explain`.
+    pub(crate) next: Option<(Time, String)>,
+}
+
+impl State {
+    pub(crate) fn new<'a>(
+        snapshot: Snapshot,
+        backends: impl Iterator<Item = &'a BackendName> + Clone,
+        _now: Time,
+    ) -> Self {
+        Self {
+            records: snapshot.records.into_iter().collect(),
+            intents: snapshot.intents.into_iter().map(|i| (i.op.clone(), i)).collect(),
+            statuses: snapshot.statuses.into_iter().map(|s| (s.key.clone(), s)).collect(),
+            secrets: snapshot.secrets,
+            last_event: snapshot.last_event,
+            last_run: snapshot.last_run,
+            last_request: snapshot.last_request,
+            wanted: Arc::default(),
+            queues: backends.clone().map(|b| (b.clone(), Queue::default())).collect(),
+            accounts: backends.map(|b| (b.clone(), Account::default())).collect(),
+            expected: HashMap::new(),
+            live: HashMap::new(),
+            confirmed: BTreeSet::new(),
+            stopping: false,
+            unjudged: BTreeSet::new(),
+            changed: HashMap::new(),
+            first_calls: HashMap::new(),
+            probes: BTreeMap::new(),
+            probe_of: HashMap::new(),
+        }
+    }
+
+    /// The account a key lives in: its manifest's, else the recorded one.
+    pub(crate) fn backend_of(&self, key: &Key) -> Option<BackendName> {
+        let wanted = match key {
+            Key::Stack(name) => self.wanted.stacks.get(name).map(|s| s.target.backend.clone()),
+            Key::Project(name) => self.wanted.projects.get(name).map(|p| p.backend.clone()),
+        };
+        wanted.or_else(|| self.records.get(key).and_then(|r| r.backend.clone()))
+    }
+
+    pub(crate) fn tenant_of(&self, key: &Key) -> String {
+        match key {
+            Key::Stack(name) => {
+                self.wanted.stacks.get(name).and_then(|s| s.tenant.clone()).unwrap_or_default()
+            }
+            Key::Project(_) => String::new(),
+        }
+    }
+
+    /// Whether a key is wanted.
+    pub(crate) fn is_wanted(&self, key: &Key) -> bool {
+        match key {
+            Key::Stack(name) => self.wanted.stacks.contains_key(name),
+            Key::Project(name) => self.wanted.projects.contains_key(name),
+        }
+    }
+
+    pub(crate) fn transient(&mut self, key: &Key) -> &mut Transient {
+        self.live.entry(key.clone()).or_default()
+    }
+}

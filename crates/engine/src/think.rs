@@ -1,0 +1,334 @@
+//! Thinking: what is wanted of one key, compiled, with versions that failed replaced, and the plan for it.
+//!
+//! It reads memory and the vault; it asks and changes nothing outside.
+
+use crate::{Engine, version};
+use berth_model::Secret;
+use berth_model::condition::Reason;
+use berth_model::desired::{Desired, DesiredApp};
+use berth_model::ids::{AppName, Key, StackName};
+use berth_model::observed::{Observed, ProjectDetail, Seen};
+use berth_model::record::{Intent, Record};
+use berth_model::stack::{OnFirstFailure, Stack};
+use berth_model::step::{Blocked, Note, Plan};
+use berth_plan::{Compiled, Existing, Policy, Secrets, Surroundings};
+use berth_ports::{Answer, PortError, Query, Store, Vault, World};
+use std::collections::BTreeMap;
+
+impl<W: World> Engine<W> {
+    /// One plan.
+    pub(crate) async fn think(
+        &self,
+        key: &Key,
+        record: &mut Record,
+        observed: &mut Observed,
+    ) -> Result<Thought, PortError> {
+        let (intents, held, transient, account_room, check_registry) = self.circumstances(key);
+        let mut policy = Policy {
+            now: self.now(),
+            owner: &self.options.owner,
+            hash_key: &self.parts.vault.hash_key(),
+            verify: transient.0,
+            held,
+            room: account_room,
+            project_declared: self.project_declared(key),
+            check_registry,
+            pull: transient.1,
+            restoring: BTreeMap::new(),
+            settle: self.options.settle,
+        };
+        match key {
+            Key::Project(name) => {
+                let project = self.state().wanted.projects.get(name).cloned();
+                let stack = format!("project/{name}");
+                let secret = |wanted: &str| self.given(&stack, None, wanted).map(|(s, _)| s);
+                let input = berth_plan::ProjectInput {
+                    name,
+                    desired: project.as_deref(),
+                    delete: record.deletes,
+                    secret: &secret,
+                    record,
+                    intents: &intents,
+                    observed,
+                };
+                Ok(Thought { plan: berth_plan::plan_project(&input, &policy), desired: None })
+            }
+            Key::Stack(name) => {
+                let stack = self.state().wanted.stacks.get(name).cloned();
+                let Some(stack) = stack else {
+                    let plan = if self.may_remove(key, record) {
+                        let input = input(name, None, &[], false, record, &intents, observed);
+                        berth_plan::plan(input, &policy)
+                    } else {
+                        self.not_removed()
+                    };
+                    return Ok(Thought { plan, desired: None });
+                };
+                let mut compiled = self.compile(&stack, record, observed, &policy);
+                self.restore(name, &stack, record, &mut compiled, &mut policy).await?;
+                let input = input(
+                    name,
+                    Some(&compiled.desired),
+                    &compiled.blocked,
+                    compiled.needs_project,
+                    record,
+                    &intents,
+                    observed,
+                );
+                let undone = compiled.desired.apps.is_empty() && compiled.desired.left.is_empty();
+                let mut plan = if undone && !stack.apps.is_empty() {
+                    // Every app was given up and is undone.
+                    berth_plan::plan(berth_plan::Input { desired: None, ..input }, &policy)
+                } else {
+                    berth_plan::plan(input, &policy)
+                };
+                quarantine_blocks(record, &stack, &compiled.desired, &mut plan);
+                Ok(Thought { plan, desired: Some(compiled.desired) })
+            }
+        }
+    }
+
+    fn not_removed(&self) -> Plan {
+        Plan {
+            blocked: vec![Blocked {
+                what: "stack".to_owned(),
+                reason: Reason::Invalid,
+                message: "it has no valid manifest, but a source has errors or cannot be read, so it is not believed to be removed"
+                    .to_owned(),
+            }],
+            ..Plan::default()
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn circumstances(&self, key: &Key) -> (Vec<Intent>, Option<String>, (bool, bool), Option<u64>, bool) {
+        let mut state = self.state();
+        let intents: Vec<_> = state.intents.values().filter(|i| i.key == *key).cloned().collect();
+        let backend = state.backend_of(key);
+        let name = match key {
+            Key::Stack(name) => Some(name.clone()),
+            Key::Project(_) => None,
+        };
+        let account = backend.as_ref().and_then(|b| state.accounts.get(b));
+        let held = account.and_then(|a| a.hold.as_ref()).and_then(|hold| {
+            let name = name.as_ref()?;
+            (hold.removing.contains(name) || hold.recreating.contains(name)).then(|| hold.token.clone())
+        });
+        let room = account.and_then(|a| {
+            let network = a.view.as_ref()?.network.present()?;
+            let promised: u64 = a.promised.iter().filter(|(k, _)| *k != key).map(|(_, n)| n).sum();
+            Some(network.usable.saturating_sub(network.used + promised))
+        });
+        let check =
+            backend.as_ref().and_then(|b| self.options.backends.get(b)).is_some_and(|b| b.check_registry);
+        let transient = state.transient(key);
+        (intents, held, (transient.verify, transient.pull), room, check)
+    }
+
+    fn given(&self, stack: &str, app: Option<&AppName>, name: &str) -> Option<(Secret, u32)> {
+        let row = {
+            let state = self.state();
+            let find = |app: Option<&AppName>| {
+                state
+                    .secrets
+                    .iter()
+                    .find(|r| r.stack == stack && r.app.as_ref() == app && r.name == name)
+                    .cloned()
+            };
+            app.and_then(|a| find(Some(a))).or_else(|| find(None))?
+        };
+        let what = berth_ports::SealedFor { kind: "secret", stack, app: row.app.as_ref(), name };
+        self.parts.vault.open(what, &row.sealed).ok().map(|s| (s, row.version))
+    }
+
+    fn compile(&self, stack: &Stack, record: &Record, observed: &Observed, policy: &Policy<'_>) -> Compiled {
+        struct Keep<'e, W: World>(&'e Engine<W>);
+        impl<W: World> Secrets for Keep<'_, W> {
+            fn given(&self, stack: &str, app: &AppName, name: &str) -> Option<(Secret, u32)> {
+                self.0.given(stack, Some(app), name)
+            }
+            fn generated(
+                &self,
+                stack: &str,
+                app: &AppName,
+                name: &str,
+                how: &berth_model::stack::Generate,
+            ) -> Secret {
+                self.0.parts.vault.generate(stack, app, name, how)
+            }
+        }
+        let place = place_of(stack, record, observed);
+        let environment = place.and_then(|p| {
+            let wanted = stack.target.environment.as_str();
+            p.environments.iter().find(|e| e.name == wanted || e.id.as_str() == wanted).map(|e| &e.id)
+        });
+        let around = Surroundings { project: place, environment };
+        let existing = |app: &AppName| {
+            let known = record.apps.get(app);
+            let detail = known.and_then(|r| r.id.as_ref()).and_then(|id| observed.details.get(id));
+            let env = match detail
+                .and_then(Seen::present)
+                .and_then(|d| d.fields.get(&berth_model::field::Field::Env))
+            {
+                Some(berth_model::field::Value::Env(env)) => Some(env),
+                _ => None,
+            };
+            Existing { adopted: known.is_some_and(|r| r.adopted), env }
+        };
+        berth_plan::compile(stack, policy.hash_key, &Keep(self), around, &existing)
+    }
+
+    /// Where the wanted version failed before, the last good one takes its place.
+    async fn restore(
+        &self,
+        name: &StackName,
+        stack: &Stack,
+        record: &Record,
+        compiled: &mut Compiled,
+        policy: &mut Policy<'_>,
+    ) -> Result<(), PortError> {
+        let mut given_up = Vec::new();
+        for app in &mut compiled.desired.apps {
+            let Some(known) = record.apps.get(&app.name) else {
+                continue;
+            };
+            if known.quarantined != Some(app.hash) {
+                continue;
+            }
+            let bad = app.hash;
+            let good = match known.good {
+                Some(good) => self.version(name, &app.name, good, app).await?,
+                None => None,
+            };
+            match good {
+                Some(good) => {
+                    *app = good;
+                    policy.restoring.insert(app.name.clone(), bad);
+                }
+                None => given_up.push(app.name.clone()),
+            }
+        }
+        if given_up.is_empty() {
+            return Ok(());
+        }
+        let never_up = record.apps.values().all(|r| r.good.is_none());
+        if stack.on_first_failure == OnFirstFailure::Remove && never_up {
+            compiled.desired.apps.clear();
+        } else {
+            // Left as it is, to be looked at.
+            compiled.desired.apps.retain(|a| !given_up.contains(&a.name));
+            compiled.desired.left = given_up.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    async fn version(
+        &self,
+        stack: &StackName,
+        app: &AppName,
+        hash: berth_model::hash::Hash,
+        today: &DesiredApp,
+    ) -> Result<Option<DesiredApp>, PortError> {
+        let answer = self.parts.store.query(Query::Versions { stack: stack.clone() }).await?;
+        let Answer::Versions(versions) = answer else {
+            return Ok(None);
+        };
+        let found = versions.into_iter().find(|v| v.app == *app && v.hash == hash);
+        Ok(found.and_then(|v| version::open(&self.parts.vault, stack, app, hash, &v.sealed, today)))
+    }
+
+    fn project_declared(&self, key: &Key) -> bool {
+        let Key::Stack(name) = key else { return false };
+        let state = self.state();
+        let Some(target) = state.wanted.stacks.get(name).map(|s| &s.target) else { return false };
+        state.wanted.projects.get(target.project.project()).is_some_and(|project| {
+            target.environment == "production" || project.environments.contains_key(&target.environment)
+        })
+    }
+
+    /// Whether a missing manifest means that the stack is to go.
+    pub(crate) fn may_remove(&self, key: &Key, record: &Record) -> bool {
+        let state = self.state();
+        if state.wanted.invalid.contains_key(key) {
+            return false;
+        }
+        match &state.wanted.trust {
+            berth_ports::Trust::Complete => true,
+            berth_ports::Trust::Unknown => false,
+            berth_ports::Trust::Partial { bad_files } => {
+                record.origin.as_ref().is_some_and(|o| !bad_files.contains(&o.file))
+            }
+        }
+    }
+}
+
+/// A plan and what it was made for.
+pub(crate) struct Thought {
+    pub(crate) plan: Plan,
+    pub(crate) desired: Option<Desired>,
+}
+
+fn input<'a>(
+    stack: &'a StackName,
+    desired: Option<&'a Desired>,
+    compile_blocked: &'a [Blocked],
+    needs_project: bool,
+    record: &'a Record,
+    intents: &'a [Intent],
+    observed: &'a Observed,
+) -> berth_plan::Input<'a> {
+    berth_plan::Input { stack, desired, compile_blocked, needs_project, record, intents, observed }
+}
+
+/// The project of a stack in full, where this run read it.
+fn place_of<'o>(stack: &Stack, record: &Record, observed: &'o Observed) -> Option<&'o ProjectDetail> {
+    let fleet = observed.fleet.as_ref()?;
+    let own = record.project.as_ref().and_then(|p| p.id.as_ref());
+    let name = stack.target.project.project().as_str();
+    let id = own.or_else(|| {
+        let found = fleet.projects.iter().find(|p| p.id.as_str() == name || p.name.as_str() == name);
+        found.map(|p| &p.id)
+    })?;
+    observed.projects.get(id).and_then(Seen::present)
+}
+
+/// Apps whose wanted version failed are left alone, or hold the last good one: the plan says so.
+fn quarantine_blocks(record: &Record, stack: &Stack, desired: &Desired, plan: &mut Plan) {
+    for (app, known) in &record.apps {
+        let Some((reason, message)) = &known.quarantine_reason else {
+            continue;
+        };
+        if known.quarantined.is_none() || !stack.apps.contains_key(app) {
+            continue;
+        }
+        let today = desired.apps.iter().find(|a| a.name == *app);
+        let restored = today.is_some_and(|a| Some(a.hash) == known.good);
+        if today.is_some() && !restored {
+            // Another version is wanted by now.
+            continue;
+        }
+        if restored && (plan.wait.is_some() || plan.writes().next().is_some()) {
+            plan.notes.push(Note {
+                what: format!("app {app}"),
+                reason: Reason::RolledBack,
+                message: format!("{message}; the last good version is being put back"),
+            });
+            continue;
+        }
+        let (reason, lead) = match (reason, restored) {
+            (_, true) => (Reason::RolledBack, "the last good version was put back"),
+            (Reason::RollbackFailed, _) => {
+                (Reason::RollbackFailed, "the last good version did not come up either")
+            }
+            _ => (Reason::Quarantined, "there is no good version to go back to"),
+        };
+        plan.blocked.push(Blocked {
+            what: format!("app {app}"),
+            reason,
+            message: format!(
+                "{message}; {lead}; it is not tried again until the manifest changes, or: berth reconcile {}",
+                stack.name
+            ),
+        });
+    }
+}
