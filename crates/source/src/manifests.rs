@@ -1,0 +1,111 @@
+//! From files to what is wanted, and how far its absence may be believed. Keeps what was last known while the directory
+//! cannot be read; decides nothing about a removal itself.
+
+use crate::directory::Reading;
+use crate::scan::File;
+use berth_manifest::{Context, Diagnostic, Fleet, Input, Reader};
+use berth_model::ids::Key;
+use berth_ports::{Trust, Wanted};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The files of a reading as `berth-manifest` takes them, for commands that read once.
+#[must_use]
+pub fn inputs(files: &[File]) -> Vec<Input> {
+    files.iter().map(|file| Input::new(&*file.name, &*file.bytes)).collect()
+}
+
+/// Reads manifests again and again: only files that changed are parsed again.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    reader: Reader,
+    files: BTreeMap<Arc<str>, Arc<[u8]>>,
+    last: Wanted,
+    told: Vec<Diagnostic>,
+}
+
+impl Manifests {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is wanted after this reading, and every fault and warning.
+    ///
+    /// After an unreadable one: what was wanted before, with nothing believed to be removed.
+    pub fn take(&mut self, reading: &Reading, cx: &Context) -> (Arc<Wanted>, Vec<Diagnostic>) {
+        let files = match reading {
+            Reading::Unreadable(_) => {
+                self.last.trust = Trust::Unknown;
+                return (Arc::new(self.last.clone()), self.told.clone());
+            }
+            Reading::Files(files) => files,
+        };
+        self.read(files);
+        let fleet = self.reader.fleet(cx);
+        let invalid = invalid(&fleet);
+        self.told = fleet.errors;
+        self.told.extend(fleet.warnings);
+        self.last = Wanted {
+            stacks: fleet.stacks,
+            projects: fleet.projects,
+            trust: if fleet.bad_files.is_empty() {
+                Trust::Complete
+            } else {
+                Trust::Partial { bad_files: fleet.bad_files }
+            },
+            invalid,
+        };
+        (Arc::new(self.last.clone()), self.told.clone())
+    }
+
+    fn read(&mut self, files: &[File]) {
+        let now: BTreeMap<Arc<str>, Arc<[u8]>> =
+            files.iter().map(|file| (Arc::clone(&file.name), Arc::clone(&file.bytes))).collect();
+        for gone in self.files.keys().filter(|name| !now.contains_key(*name)) {
+            self.reader.remove(gone);
+        }
+        for (name, bytes) in &now {
+            // The directory shares what did not change, so most are told apart by their place in memory.
+            let same = self.files.get(name).is_some_and(|held| Arc::ptr_eq(held, bytes) || held == bytes);
+            if !same {
+                self.reader.put(&Input::new(&**name, &**bytes));
+            }
+        }
+        self.files = now;
+    }
+}
+
+/// What is named somewhere and withheld, each with what is wrong: its own first fault, else its file's.
+fn invalid(fleet: &Fleet) -> BTreeMap<Key, String> {
+    let mut of_document: BTreeMap<&str, &Diagnostic> = BTreeMap::new();
+    let mut of_file: BTreeMap<&str, &Diagnostic> = BTreeMap::new();
+    for error in &fleet.errors {
+        if let Some(document) = &error.document {
+            of_document.entry(document).or_insert(error);
+        }
+        of_file.entry(&error.file).or_insert(error);
+    }
+    fleet
+        .declared
+        .iter()
+        .filter(|(key, _)| match key {
+            Key::Stack(name) => !fleet.stacks.contains_key(name),
+            Key::Project(name) => !fleet.projects.contains_key(name),
+        })
+        .map(|(key, origin)| {
+            let own = of_document.get(key.to_string().as_str());
+            let said = match (own, of_file.get(origin.file.as_str())) {
+                (Some(error), _) => error.to_string(),
+                (None, Some(error)) => format!("its file has a fault: {error}"),
+                // What it is laid over has one.
+                (None, None) => format!(
+                    "{}:{}: it is laid over a template that has a fault; see `berth validate`",
+                    origin.file, origin.line
+                ),
+            };
+            (key.clone(), said.replace('\n', " "))
+        })
+        .collect()
+}

@@ -1,0 +1,17 @@
+//! The state store: what the engine remembers between runs, in SQLite or in memory.
+//!
+//! Both pass one contract suite. Losing a store costs history and nothing else. What is secret arrives here sealed:
+//! nothing in this crate may open it, print it or log it.
+
+#[cfg(test)]
+mod contract;
+mod limit;
+mod memory;
+#[cfg(test)]
+mod samples;
+mod secret;
+mod sqlite;
+
+pub use limit::Limits;
+pub use memory::{Memory, OnCommit, Verdict};
+pub use sqlite::{Lock, OpenError, Sqlite};

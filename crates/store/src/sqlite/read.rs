@@ -1,0 +1,217 @@
+//! Rows as values. Every answer comes from one instant: a writer beside it changes nothing of it.
+
+use super::error::{self, MOVE_AWAY};
+use super::write::app_column;
+use berth_model::Time;
+use berth_model::hash::Hash;
+use berth_model::ids::{AppName, Key, StackName};
+use berth_model::record::Version;
+use berth_ports::{Answer, PortError, Query, SecretRow, Snapshot};
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::{Connection, Row};
+use std::path::Path;
+
+/// A reader: the file is named in every error.
+struct Reader<'a> {
+    path: &'a Path,
+    db: &'a mut SqliteConnection,
+}
+
+pub(super) async fn snapshot(path: &Path, pool: &SqlitePool) -> Result<Snapshot, PortError> {
+    let port = |e: sqlx::Error| error::port(path, "reading", &e);
+    let mut connection = pool.acquire().await.map_err(port)?;
+    // One transaction: the records and the events must be of one instant.
+    let mut transaction = connection.begin().await.map_err(port)?;
+    let mut reader = Reader { path, db: &mut transaction };
+
+    let meta = sqlx::query(
+        "select made, request_done, (select coalesce(max(id), 0) from events), (select coalesce(max(id), 0) from runs) \
+         from meta",
+    )
+    .fetch_one(&mut *reader.db)
+    .await
+    .map_err(port)?;
+    let number = |column: usize| meta.try_get::<i64, _>(column).map_err(port);
+    let (made, request, event, run) = (number(0)?, number(1)?, number(2)?, number(3)?);
+
+    let mut records = Vec::new();
+    for row in reader.rows(sqlx::query("select key, body from records order by key")).await? {
+        let key: String = row.try_get(0).map_err(port)?;
+        let record = reader.body(&row, 1, &key)?;
+        let key = Key::parse(&key).ok_or_else(|| reader.unreadable(&key, "it is not a name"))?;
+        records.push((key, record));
+    }
+    // The engine's order is the key's, in which projects and stacks come as they do here.
+    let snapshot = Snapshot {
+        records,
+        intents: reader.bodies(sqlx::query("select op, body from intents order by op")).await?,
+        statuses: reader.statuses().await?,
+        secrets: reader.secrets().await?,
+        last_event: unsigned(event),
+        last_run: unsigned(run),
+        last_request: unsigned(request),
+        made: Time(made),
+    };
+    transaction.commit().await.map_err(port)?;
+    Ok(snapshot)
+}
+
+pub(super) async fn query(path: &Path, pool: &SqlitePool, query: Query) -> Result<Answer, PortError> {
+    let mut connection = pool.acquire().await.map_err(|e| error::port(path, "reading", &e))?;
+    let mut reader = Reader { path, db: &mut connection };
+    match query {
+        Query::Events { after, key, limit } => {
+            let statement = match key {
+                None => sqlx::query(
+                    "select id, body from (select id, body from events where id > ? order by id desc limit ?) order by id",
+                )
+                .bind(signed(after))
+                .bind(i64::from(limit)),
+                Some(key) => sqlx::query(
+                    "select id, body from (select id, body from events where id > ? and key = ? \
+                     order by id desc limit ?) order by id",
+                )
+                .bind(signed(after))
+                .bind(key.to_string())
+                .bind(i64::from(limit)),
+            };
+            reader.bodies(statement).await.map(Answer::Events)
+        }
+        Query::Runs { key, limit } => reader
+            .bodies(
+                sqlx::query("select id, body from runs where key = ? order by id desc limit ?")
+                    .bind(key.to_string())
+                    .bind(i64::from(limit)),
+            )
+            .await
+            .map(Answer::Runs),
+        Query::Versions { stack } => reader.versions(&stack).await.map(Answer::Versions),
+        Query::Requests { after } => reader.requests(after).await.map(Answer::Requests),
+        Query::Secrets => reader.secrets().await.map(Answer::Secrets),
+        Query::Statuses => reader.statuses().await.map(Answer::Statuses),
+    }
+}
+
+type Statement = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+impl Reader<'_> {
+    async fn rows(&mut self, statement: Statement) -> Result<Vec<SqliteRow>, PortError> {
+        statement.fetch_all(&mut *self.db).await.map_err(|e| self.port(&e))
+    }
+
+    /// The second column of each row.
+    async fn bodies<T: DeserializeOwned>(&mut self, statement: Statement) -> Result<Vec<T>, PortError> {
+        let rows = self.rows(statement).await?;
+        rows.iter()
+            .map(|row| {
+                // Where a body does not read, its row is named.
+                let name =
+                    row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()));
+                self.body(row, 1, &name.map_err(|e| self.port(&e))?)
+            })
+            .collect()
+    }
+
+    fn body<T: DeserializeOwned>(&self, row: &SqliteRow, column: usize, name: &str) -> Result<T, PortError> {
+        let body: &str = row.try_get(column).map_err(|e| self.port(&e))?;
+        serde_json::from_str(body).map_err(|e| self.unreadable(name, &e.to_string()))
+    }
+
+    async fn statuses(&mut self) -> Result<Vec<berth_model::record::StackStatus>, PortError> {
+        self.bodies(sqlx::query("select key, body from statuses order by key")).await
+    }
+
+    async fn secrets(&mut self) -> Result<Vec<SecretRow>, PortError> {
+        let rows = self
+            .rows(sqlx::query(
+                "select stack, app, name, version, at, sealed from secrets order by stack, app, name",
+            ))
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let app: String = self.get(row, 1)?;
+                let row = SecretRow {
+                    stack: self.get(row, 0)?,
+                    app: self.app(&app)?,
+                    name: self.get(row, 2)?,
+                    version: self.get(row, 3)?,
+                    at: Time(self.get(row, 4)?),
+                    sealed: self.get(row, 5)?,
+                };
+                debug_assert_eq!(app_column(row.app.as_ref()), app);
+                Ok(row)
+            })
+            .collect()
+    }
+
+    async fn versions(&mut self, stack: &StackName) -> Result<Vec<Version>, PortError> {
+        let statement = sqlx::query(
+            "select app, generation, hash, at, image, sealed from versions where stack = ? order by number desc",
+        )
+        .bind(stack.to_string());
+        let rows = self.rows(statement).await?;
+        rows.iter()
+            .map(|row| {
+                let (app, hash): (String, String) = (self.get(row, 0)?, self.get(row, 2)?);
+                Ok(Version {
+                    stack: stack.clone(),
+                    app: self
+                        .app(&app)?
+                        .ok_or_else(|| self.unreadable(stack.as_str(), "a version of no app"))?,
+                    hash: Hash::parse(&hash).ok_or_else(|| self.unreadable(&hash, "it is not a hash"))?,
+                    generation: unsigned(self.get(row, 1)?),
+                    at: Time(self.get(row, 3)?),
+                    image: self.get(row, 4)?,
+                    sealed: self.get(row, 5)?,
+                })
+            })
+            .collect()
+    }
+
+    async fn requests(&mut self, after: u64) -> Result<Vec<(u64, berth_model::event::Request)>, PortError> {
+        let statement = sqlx::query("select number, body from requests where number > ? order by number")
+            .bind(signed(after));
+        let rows = self.rows(statement).await?;
+        rows.iter()
+            .map(|row| {
+                let number: i64 = self.get(row, 0)?;
+                Ok((unsigned(number), self.body(row, 1, &number.to_string())?))
+            })
+            .collect()
+    }
+
+    fn get<'r, T>(&self, row: &'r SqliteRow, column: usize) -> Result<T, PortError>
+    where
+        T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        row.try_get(column).map_err(|e| self.port(&e))
+    }
+
+    fn app(&self, text: &str) -> Result<Option<AppName>, PortError> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        AppName::new(text).map(Some).map_err(|e| self.unreadable(text, &e.to_string()))
+    }
+
+    fn port(&self, error: &sqlx::Error) -> PortError {
+        error::port(self.path, "reading", error)
+    }
+
+    fn unreadable(&self, name: &str, why: &str) -> PortError {
+        PortError::Refused {
+            why: format!("a row of {} ({name}) cannot be read: {why}; {MOVE_AWAY}", self.path.display()),
+        }
+    }
+}
+
+/// SQLite counts from below zero; the numbers here never do.
+fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// A number beyond what SQLite can hold is after everything that it holds.
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
