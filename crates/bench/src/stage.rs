@@ -1,0 +1,173 @@
+//! What a workload plays on: the simulator's process with its control port, and a directory with settings, keys,
+//! manifests and the kept state.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, Command};
+
+/// What every answer takes while it is measured.
+pub(crate) const LATENCY_MS: u64 = 20;
+
+/// Times of `berth.yaml` that keep everything but what is measured from happening.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) resync: &'static str,
+    pub(crate) audit: &'static str,
+}
+
+impl Times {
+    /// No pass but the first one.
+    pub(crate) const QUIET: Times = Times { resync: "1000h", audit: "100000h" };
+}
+
+/// The stage.
+pub(crate) struct Stage {
+    pub(crate) directory: tempfile::TempDir,
+    hello: Value,
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    write: OwnedWriteHalf,
+    // Ends with the stage.
+    _sim: Child,
+}
+
+impl Stage {
+    /// Starts the simulator and writes the directory.
+    pub(crate) async fn set() -> Result<Self> {
+        let me = std::env::current_exe().context("where this program is")?;
+        let mut sim = Command::new(me)
+            .arg("sim")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("the simulator does not start")?;
+        let out = sim.stdout.take().context("the simulator says nothing")?;
+        let hello = BufReader::new(out).lines().next_line().await?.context("the simulator ended")?;
+        let hello: Value = serde_json::from_str(&hello)?;
+        let control = port(&hello, "control")?;
+        let (read, write) = TcpStream::connect(("127.0.0.1", control)).await?.into_split();
+        let directory = tempfile::Builder::new().prefix("berth-bench-").tempdir()?;
+        let stage = Self { directory, hello, lines: BufReader::new(read).lines(), write, _sim: sim };
+        std::fs::create_dir(stage.stacks())?;
+        stage.secret("api.key", stage.hello["key"].as_str().unwrap_or_default())?;
+        stage.secret("second.key", stage.hello["second_key"].as_str().unwrap_or_default())?;
+        stage.secret("vault.keys", "1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n")?;
+        stage.settings(Times::QUIET, false)?;
+        Ok(stage)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn stacks(&self) -> PathBuf {
+        self.path().join("stacks")
+    }
+
+    fn secret(&self, name: &str, text: &str) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.path().join(name);
+        std::fs::write(&path, text)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(())
+    }
+
+    /// Writes `berth.yaml`.
+    pub(crate) fn settings(&self, times: Times, two_accounts: bool) -> Result<()> {
+        let proxy = port(&self.hello, "proxy")?;
+        let account = |name: &str, port: u16, key: &str| {
+            format!(
+                "  {name}: {{dokploy: \"http://127.0.0.1:{port}\", key: {{file: {key}}}, probe: \"127.0.0.1:{proxy}\", \
+                 checkRegistry: false}}\n"
+            )
+        };
+        let mut accounts = account("main", port(&self.hello, "api")?, "api.key");
+        if two_accounts {
+            accounts += &account("other", port(&self.hello, "second")?, "second.key");
+        }
+        let text = format!(
+            "owner: bench\nbackends:\n{accounts}source: {{directory: stacks}}\nstate: {{sqlite: berth.db}}\n\
+             vault: {{keys: {{file: vault.keys}}}}\ndefaults: {{target: {{dokploy: main}}}}\n\
+             listen: \"127.0.0.1:0\"\n\
+             intervals: {{resync: {}, audit: {}, rescan: 1000h, health: 1000h}}\n",
+            times.resync, times.audit
+        );
+        std::fs::write(self.path().join("berth.yaml"), text)?;
+        Ok(())
+    }
+
+    /// The managed project and this many stacks in it.
+    pub(crate) fn manifests(&self, stacks: std::ops::Range<usize>) -> Result<()> {
+        self.put("project.yaml", &project("bench", "main"))?;
+        for n in stacks {
+            self.put(&format!("{}.yaml", name(n)), &stack(n, "main", "bench", 0))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a manifest as an editor does: whole, and by renaming.
+    pub(crate) fn put(&self, file: &str, text: &str) -> Result<()> {
+        let beside = self.path().join("beside.tmp");
+        std::fs::write(&beside, text)?;
+        std::fs::rename(&beside, self.stacks().join(file))?;
+        Ok(())
+    }
+
+    /// Gives the simulator an order.
+    pub(crate) async fn order(&mut self, order: Value) -> Result<Value> {
+        self.write.write_all(format!("{order}\n").as_bytes()).await?;
+        let line = self.lines.next_line().await?.context("the simulator ended")?;
+        let answer: Value = serde_json::from_str(&line)?;
+        ensure!(answer.get("error").is_none(), "{order}: {answer}");
+        Ok(answer)
+    }
+
+    /// From now on every answer takes this long.
+    pub(crate) async fn latency(&mut self, ms: u64) -> Result<()> {
+        self.order(json!({"op": "latency", "ms": ms})).await.map(drop)
+    }
+
+    /// Forgets the calls so far; tells the simulator's time in milliseconds.
+    pub(crate) async fn clear(&mut self) -> Result<f64> {
+        Ok(self.order(json!({"op": "clear"})).await?["at"].as_f64().unwrap_or(0.0))
+    }
+
+    /// What was called since.
+    pub(crate) async fn counts(&mut self) -> Result<Value> {
+        self.order(json!({"op": "counts"})).await
+    }
+}
+
+fn port(hello: &Value, name: &str) -> Result<u16> {
+    hello[name]
+        .as_u64()
+        .and_then(|p| u16::try_from(p).ok())
+        .with_context(|| format!("the simulator has no {name}"))
+}
+
+/// The name of a stack.
+pub(crate) fn name(n: usize) -> String {
+    format!("s{n:05}")
+}
+
+/// A managed project.
+pub(crate) fn project(name: &str, account: &str) -> String {
+    format!(
+        "apiVersion: berth.dev/v1\nkind: Project\nmetadata: {{name: {name}}}\nspec:\n  dokploy: {account}\n  create: true\n"
+    )
+}
+
+/// One app with a domain, a volume and a few variables. `edition` is one of them.
+pub(crate) fn stack(n: usize, account: &str, project: &str, edition: u64) -> String {
+    let name = name(n);
+    format!(
+        "apiVersion: berth.dev/v1\nkind: Stack\nmetadata: {{name: {name}}}\nspec:\n  \
+         target: {{dokploy: {account}, project: {project}}}\n  apps:\n    web:\n      image: registry.sim/app:1\n      \
+         port: 3000\n      host: {name}.bench.test\n      replicas: 1\n      volumes: {{{name}-data: /data}}\n      \
+         env: {{EDITION: \"{edition}\", MODE: production, URL: \"https://{name}.bench.test\"}}\n"
+    )
+}

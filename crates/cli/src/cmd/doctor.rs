@@ -1,0 +1,285 @@
+//! `berth doctor`: everything that would keep Berth from working, looked at without changing anything. It goes on
+//! where one thing is wrong, so that all of it is told at once.
+
+use crate::app;
+use crate::args::Doctor;
+use crate::out::{self, BAD, BOLD, BUSY, GOOD, paint};
+use crate::settings::{self, Needs};
+use crate::world;
+use anyhow::Result;
+use berth_model::config::{Config, CredentialSource, Probe};
+use berth_ports::{Finding, Platform, SealedFor, Severity, Snapshot, Store, Vault, Wanted};
+use berth_store::{OpenError, Sqlite};
+use futures::StreamExt;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long one name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(3);
+
+/// What belongs together.
+#[derive(Serialize)]
+struct Section {
+    about: String,
+    findings: Vec<Finding>,
+}
+
+impl Section {
+    fn new(about: impl Into<String>) -> Self {
+        Self { about: about.into(), findings: Vec::new() }
+    }
+    fn say(&mut self, severity: Severity, text: impl Into<String>) {
+        self.findings.push(Finding { severity, text: text.into() });
+    }
+}
+
+/// # Errors
+/// The settings cannot be read.
+pub async fn doctor(given: Option<&Path>, args: Doctor) -> Result<ExitCode> {
+    // Without keys there is nothing to ask a server with: that is an error of the settings, told with its line.
+    let config = settings::load(given, Needs::All)?;
+    let mut sections = vec![files(&config)];
+    let (section, wanted) = manifests(&config);
+    sections.push(section);
+    let (section, snapshot) = state(&config).await;
+    sections.push(section);
+    sections.push(vault(&config, &snapshot));
+    sections.extend(backends(&config).await);
+    sections.push(names(&config, &wanted).await);
+    sections.push(orphans(&snapshot));
+    sections.retain(|s| !s.findings.is_empty());
+    out::data(args.output.output, &sections, || text(&sections))?;
+    let bad = sections.iter().flat_map(|s| &s.findings).any(|f| f.severity == Severity::Error);
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn text(sections: &[Section]) -> String {
+    let mut text = String::new();
+    let mut counts = [0usize; 3];
+    for section in sections {
+        text.push_str(&format!("{}\n", paint(BOLD, &section.about)));
+        for f in &section.findings {
+            let (at, sign) = match f.severity {
+                Severity::Ok => (0, paint(GOOD, "✓")),
+                Severity::Warning => (1, paint(BUSY, "!")),
+                Severity::Error => (2, paint(BAD, "✗")),
+            };
+            counts[at] += 1;
+            text.push_str(&format!("  {sign} {}\n", f.text));
+        }
+        text.push('\n');
+    }
+    text.push_str(&format!("{} fine, {} to know, {} to mend\n", counts[0], counts[1], counts[2]));
+    text
+}
+
+fn files(config: &Config) -> Section {
+    let mut section = Section::new("settings");
+    section.say(Severity::Ok, format!("owner {}, {} backends", config.owner, config.backends.len()));
+    let keys = config.backends.values().map(|b| ("an API key", &b.key.from));
+    for (what, from) in keys.chain([("the vault's keys", &config.vault.from)]) {
+        let CredentialSource::File(path) = from else {
+            continue;
+        };
+        match std::fs::metadata(path) {
+            Ok(data) if data.permissions().mode() & 0o077 != 0 => section.say(
+                Severity::Warning,
+                format!("others may read {} with {what}; run: chmod 600 {}", path.display(), path.display()),
+            ),
+            Ok(_) => {}
+            Err(e) => {
+                section.say(Severity::Error, format!("{} with {what} cannot be read: {e}", path.display()))
+            }
+        }
+    }
+    section
+}
+
+fn manifests(config: &Config) -> (Section, Wanted) {
+    let mut section = Section::new(format!("manifests in {}", config.directory.display()));
+    let inputs = match app::inputs(std::slice::from_ref(&config.directory)) {
+        Ok(inputs) => inputs,
+        Err(error) => {
+            section.say(Severity::Error, format!("{error:#}; nothing is removed while it cannot be read"));
+            return (section, Wanted::default());
+        }
+    };
+    let (wanted, told) = app::wanted(&inputs, config);
+    let errors = told.iter().filter(|d| d.severity == berth_manifest::Severity::Error).count();
+    let found = format!(
+        "{} stacks, {} projects in {} files",
+        wanted.stacks.len(),
+        wanted.projects.len(),
+        inputs.len()
+    );
+    section.say(Severity::Ok, found);
+    if errors > 0 {
+        section.say(
+            Severity::Error,
+            format!("{errors} errors; 'berth validate' shows them, and removals wait for them"),
+        );
+    }
+    if told.len() > errors {
+        section
+            .say(Severity::Warning, format!("{} warnings; 'berth validate' shows them", told.len() - errors));
+    }
+    (section, wanted)
+}
+
+async fn state(config: &Config) -> (Section, Snapshot) {
+    let mut section = Section::new(format!("state in {}", config.sqlite.display()));
+    let store = match Sqlite::open_read_only(&config.sqlite).await {
+        Ok(store) => store,
+        Err(OpenError::Missing { .. }) => {
+            section.say(Severity::Warning, "there is none yet; the first 'berth run' makes it");
+            return (section, Snapshot::default());
+        }
+        Err(error) => {
+            section.say(Severity::Error, error.to_string());
+            return (section, Snapshot::default());
+        }
+    };
+    match store.snapshot().await {
+        Ok(snapshot) => {
+            let age = out::age(snapshot.made, out::now());
+            section.say(
+                Severity::Ok,
+                format!(
+                    "{} records, {} secrets, made {age} ago",
+                    snapshot.records.len(),
+                    snapshot.secrets.len()
+                ),
+            );
+            let open = snapshot.intents.len();
+            if open > 0 {
+                section.say(
+                    Severity::Warning,
+                    format!("{open} creates were sent and not answered; they are looked for"),
+                );
+            }
+            (section, snapshot)
+        }
+        Err(error) => {
+            section.say(Severity::Error, error.to_string());
+            (section, Snapshot::default())
+        }
+    }
+}
+
+fn vault(config: &Config, snapshot: &Snapshot) -> Section {
+    let mut section = Section::new("vault");
+    let ring = match world::vault(config) {
+        Ok(ring) => ring,
+        Err(error) => {
+            section.say(Severity::Error, format!("{error:#}"));
+            return section;
+        }
+    };
+    section.say(Severity::Ok, "its keys are good");
+    for row in &snapshot.secrets {
+        let what = SealedFor { kind: "secret", stack: &row.stack, app: row.app.as_ref(), name: &row.name };
+        if let Err(error) = ring.open(what, &row.sealed) {
+            let app = row.app.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
+            section.say(
+                Severity::Error,
+                format!(
+                    "{} of {} does not open: {error}; give it again: berth secret set {}{app} {}",
+                    row.name, row.stack, row.stack, row.name
+                ),
+            );
+        }
+    }
+    let old = snapshot.secrets.iter().filter(|r| ring.wants_resealing(&r.sealed)).count();
+    if old > 0 {
+        section.say(
+            Severity::Ok,
+            format!("{old} secrets are sealed under an older key: keep its line in the key file"),
+        );
+    }
+    section
+}
+
+async fn backends(config: &Config) -> Vec<Section> {
+    let platforms = match world::platforms(config) {
+        Ok((platforms, _)) => platforms,
+        Err(error) => {
+            let mut section = Section::new("backends");
+            section.say(Severity::Error, format!("{error:#}"));
+            return vec![section];
+        }
+    };
+    let ask = platforms.iter().map(|(name, platform)| async move {
+        let url = config.backends.get(name).map(|b| b.url.as_str()).unwrap_or_default();
+        let mut section = Section::new(format!("backend {name} at {url}"));
+        match platform.diagnose().await {
+            Ok(diagnosis) => {
+                if let Some(organization) = &diagnosis.organization {
+                    section.say(Severity::Ok, format!("organization {organization}"));
+                }
+                section.findings.splice(0..0, diagnosis.findings);
+            }
+            Err(error) => section.say(Severity::Error, format!("it cannot be asked: {error}")),
+        }
+        section
+    });
+    futures::future::join_all(ask).await
+}
+
+async fn names(config: &Config, wanted: &Wanted) -> Section {
+    let mut section = Section::new("host names");
+    let hosts: BTreeSet<&str> = wanted
+        .stacks
+        .values()
+        .filter(|s| config.backends.get(&s.target.backend).is_some_and(|b| b.probe == Probe::Host))
+        .flat_map(|s| s.apps.values().flat_map(|a| a.hosts.keys()))
+        .map(|h| h.host.as_str())
+        .collect();
+    if hosts.is_empty() {
+        return section;
+    }
+    let lost: Vec<&str> = futures::stream::iter(hosts.iter().copied())
+        .map(|host| async move {
+            let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host, 443))).await;
+            let resolves = found.is_ok_and(|f| f.is_ok_and(|mut addresses| addresses.next().is_some()));
+            (!resolves).then_some(host)
+        })
+        .buffered(16)
+        .filter_map(|lost| async move { lost })
+        .collect()
+        .await;
+    if lost.len() < hosts.len() {
+        section.say(Severity::Ok, format!("{} of {} resolve here", hosts.len() - lost.len(), hosts.len()));
+    }
+    for host in lost.iter().take(10) {
+        section.say(
+            Severity::Warning,
+            format!(
+                "{host} does not resolve here: its health check and its certificate wait for its DNS record"
+            ),
+        );
+    }
+    if lost.len() > 10 {
+        section.say(Severity::Warning, format!("… and {} more", lost.len() - 10));
+    }
+    section
+}
+
+fn orphans(snapshot: &Snapshot) -> Section {
+    let mut section = Section::new("orphans");
+    for (key, record) in &snapshot.records {
+        for orphan in &record.tombstones {
+            section.say(
+                Severity::Warning,
+                format!(
+                    "{key}: service {} was deleted and still runs; end it with: {}",
+                    orphan.service, orphan.command
+                ),
+            );
+        }
+    }
+    section
+}

@@ -1,0 +1,106 @@
+//! The commands, one file each or a few that belong together, and what they share.
+
+pub mod apply;
+pub mod ask;
+pub mod doctor;
+pub mod explain;
+pub mod history;
+pub mod init;
+pub mod plan;
+pub mod run;
+pub mod secret;
+pub mod show;
+pub mod validate;
+pub mod wait;
+
+use crate::settings::{self, Needs};
+use anyhow::{Context, Result, bail};
+use berth_model::config::Config;
+use berth_model::ids::{Key, StackName};
+use berth_ports::Snapshot;
+use berth_store::{OpenError, Sqlite};
+use std::path::Path;
+use std::time::Duration;
+
+/// The settings and the state, for looking at. `None`: there is no state yet.
+///
+/// # Errors
+/// Either cannot be read.
+pub async fn to_read(given: Option<&Path>) -> Result<(Config, Option<Sqlite>)> {
+    let config = settings::load(given, Needs::Places)?;
+    match Sqlite::open_read_only(&config.sqlite).await {
+        Ok(store) => Ok((config, Some(store))),
+        Err(OpenError::Missing { .. }) => Ok((config, None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`to_read`], where nothing can be shown without a state.
+///
+/// # Errors
+/// As [`to_read`], and where there is none.
+pub async fn state(given: Option<&Path>) -> Result<(Config, Sqlite)> {
+    let (config, store) = to_read(given).await?;
+    let Some(store) = store else {
+        bail!(
+            "nothing is known yet: there is no state file {}; run 'berth run' or 'berth apply --once' first",
+            config.sqlite.display()
+        );
+    };
+    Ok((config, store))
+}
+
+/// `NAME`, `stack/NAME` or `project/NAME`. A bare name is a stack's, unless only a project has it.
+///
+/// # Errors
+/// It is no name.
+pub fn key(text: &str, known: &dyn Fn(&Key) -> bool) -> Result<Key> {
+    if text.contains('/') {
+        return Key::parse(text)
+            .with_context(|| format!("'{text}' is not a name; write NAME, stack/NAME or project/NAME"));
+    }
+    let project = Key::Project(text.into());
+    match StackName::new(text) {
+        Ok(name) => {
+            let stack = Key::Stack(name);
+            Ok(if !known(&stack) && known(&project) { project } else { stack })
+        }
+        Err(_) if known(&project) => Ok(project),
+        Err(why) => bail!("'{text}' is not a stack's name: {why}"),
+    }
+}
+
+/// Whether the state knows a key.
+#[must_use]
+pub fn knows(snapshot: &Snapshot, key: &Key) -> bool {
+    snapshot.records.iter().any(|(k, _)| k == key) || snapshot.statuses.iter().any(|s| s.key == *key)
+}
+
+/// The key of a text, which the state must know.
+///
+/// # Errors
+/// It is no name, or nothing has it; then what is near is named.
+pub fn known(text: &str, snapshot: &Snapshot) -> Result<Key> {
+    let key = key(text, &|k| knows(snapshot, k))?;
+    if knows(snapshot, &key) {
+        return Ok(key);
+    }
+    let near = snapshot.records.iter().map(|(k, _)| k).find(|k| {
+        let (a, b) = (k.name(), key.name());
+        a.contains(b) || b.contains(a)
+    });
+    let hint = near.map(|k| format!(" (did you mean {k}?)")).unwrap_or_default();
+    bail!("nothing is known of {key}{hint}; 'berth get' lists what there is")
+}
+
+/// Says so where no daemon seems to be there to carry out what was asked.
+pub async fn note_without_daemon(config: &Config) {
+    let connect = tokio::net::TcpStream::connect(config.listen);
+    let answered = tokio::time::timeout(Duration::from_millis(300), connect).await;
+    if !matches!(answered, Ok(Ok(_))) {
+        anstream::eprintln!(
+            "note: no daemon answers at {}; this is carried out when one runs ('berth run')",
+            config.listen
+        );
+    }
+}

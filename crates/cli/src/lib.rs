@@ -1,0 +1,70 @@
+//! The berth command as a library: wiring, commands, what they print. It makes no decision about a stack itself.
+
+pub mod app;
+pub mod args;
+pub mod cmd;
+pub mod demo;
+pub mod live;
+pub mod logs;
+pub mod out;
+pub mod settings;
+pub mod world;
+
+use args::Command;
+use std::process::ExitCode;
+
+/// An error that was told already: nothing more is printed.
+#[derive(Debug, thiserror::Error)]
+#[error("see above")]
+pub struct Told;
+
+/// Returns when a person or a supervisor wants this process to end.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let waits = kinds.into_iter().filter_map(|kind| signal(kind).ok()).map(|mut s| {
+        Box::pin(async move {
+            // `None` is a signal that will not come any more.
+            if s.recv().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    let waits: Vec<_> = waits.collect();
+    if waits.is_empty() {
+        return std::future::pending().await;
+    }
+    futures::future::select_all(waits).await;
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// What went wrong, in words for stderr.
+pub async fn run(cli: args::Cli) -> anyhow::Result<ExitCode> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Init(args) => cmd::init::init(config, args).await,
+        Command::Run(args) => cmd::run::run(config, args).await,
+        Command::Plan(args) => cmd::plan::plan(config, args).await,
+        Command::Apply(args) => cmd::apply::apply(config, args).await,
+        Command::Validate(args) => cmd::validate::validate(config, args),
+        Command::Get(args) => cmd::show::get(config, args).await,
+        Command::Describe(args) => cmd::show::describe(config, args).await,
+        Command::Explain(args) => cmd::explain::explain(config, args).await,
+        Command::Events(args) => cmd::history::events(config, args).await,
+        Command::History(args) => cmd::history::history(config, args).await,
+        Command::Rollback(args) => cmd::ask::rollback(config, args).await,
+        Command::Wait(args) => cmd::wait::wait(config, args).await,
+        Command::Delete(args) => cmd::plan::delete(config, args).await,
+        Command::Confirm(args) => cmd::ask::confirm(config, args).await,
+        Command::Pause(args) => cmd::ask::pause(config, args.names).await,
+        Command::Resume(args) => cmd::ask::resume(config, args.names).await,
+        Command::Reconcile(args) => cmd::ask::reconcile(config, args.names, args.pull).await,
+        Command::Secret(args) => cmd::secret::secret(config, args.command).await,
+        Command::Schema(args) => cmd::validate::schema(args),
+        Command::Doctor(args) => cmd::doctor::doctor(config, args).await,
+        Command::Demo(args) => demo::demo(args).await,
+        Command::Completions(args) => cmd::validate::completions(args),
+    }
+}

@@ -1,0 +1,104 @@
+//! Finding and reading `berth.yaml`. Its relative paths count from the directory it stands in; no value that a
+//! reference leads to is ever printed.
+
+use crate::Told;
+use anyhow::{Result, bail};
+use berth_manifest::{Lookup, load_config};
+use berth_model::config::{Config, CredentialSource};
+use std::path::{Path, PathBuf};
+
+/// Where it is looked for.
+const PLACES: [&str; 2] = ["berth.yaml", "/etc/berth/berth.yaml"];
+
+/// How much of it has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Everything, keys included.
+    All,
+    /// The state file and the directory: who looks at them need not hold the keys.
+    Places,
+}
+
+/// Stands for a reference that leads nowhere, where that does not matter.
+const NOT_HERE: &str = "not-known-here";
+
+struct System {
+    base: PathBuf,
+    lenient: bool,
+}
+
+impl Lookup for System {
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().or_else(|| self.lenient.then(|| NOT_HERE.to_owned()))
+    }
+    fn file(&self, path: &Path) -> Result<String, String> {
+        match std::fs::read_to_string(self.base.join(path)) {
+            Err(_) if self.lenient => Ok(NOT_HERE.to_owned()),
+            read => read.map_err(|e| e.to_string()),
+        }
+    }
+}
+
+/// The file's place, if there is one.
+#[must_use]
+pub fn find(given: Option<&Path>) -> Option<PathBuf> {
+    match given {
+        Some(path) => Some(path.to_owned()),
+        None => PLACES.iter().map(PathBuf::from).find(|p| p.exists()),
+    }
+}
+
+/// Reads the settings; errors go to stderr with their source lines.
+///
+/// # Errors
+/// There is no file, or it has errors (which were told).
+pub fn load(given: Option<&Path>, needs: Needs) -> Result<Config> {
+    let Some(path) = find(given) else {
+        bail!(
+            "there is no berth.yaml here and none in /etc/berth; write one with 'berth init', or name one with --config"
+        );
+    };
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(e) => bail!("the settings {} cannot be read: {e}; name others with --config", path.display()),
+    };
+    read(&path, &text, needs).map_err(|errors| {
+        let source = (path.display().to_string(), text);
+        let shown = berth_manifest::render(&errors, &(source.0.as_str(), source.1.as_slice()), true);
+        anstream::eprint!("{shown}");
+        Told.into()
+    })
+}
+
+/// Reads settings from a text.
+///
+/// # Errors
+/// Every fault.
+pub fn read(path: &Path, text: &[u8], needs: Needs) -> Result<Config, Vec<berth_manifest::Diagnostic>> {
+    let base = path.parent().map(Path::to_owned).unwrap_or_default();
+    let file = path.display().to_string();
+    let strict = System { base: base.clone(), lenient: false };
+    let config = match load_config(&file, text, &strict) {
+        Ok(config) => config,
+        Err(errors) if needs == Needs::All => return Err(errors),
+        Err(errors) => {
+            let lenient = System { base: base.clone(), lenient: true };
+            let config = load_config(&file, text, &lenient).ok();
+            let known = |p: &Path| !p.to_string_lossy().contains(NOT_HERE);
+            config.filter(|c| known(&c.sqlite) && known(&c.directory)).ok_or(errors)?
+        }
+    };
+    Ok(absolute(config, &base))
+}
+
+fn absolute(mut config: Config, base: &Path) -> Config {
+    config.directory = base.join(&config.directory);
+    config.sqlite = base.join(&config.sqlite);
+    let credentials = config.backends.values_mut().map(|b| &mut b.key).chain([&mut config.vault]);
+    for credential in credentials {
+        if let CredentialSource::File(path) = &mut credential.from {
+            *path = base.join(&*path);
+        }
+    }
+    config
+}

@@ -1,0 +1,219 @@
+//! The world that the engine works with in production: Dokploy over sockets, SQLite, the vault's ring, the system's
+//! clock and randomness. Wiring only: it decides nothing.
+
+use anyhow::{Context, Result, anyhow};
+use berth_dokploy::Dokploy;
+use berth_engine::{Engine, Metrics, Parts};
+use berth_model::Time;
+use berth_model::config::{Config, CredentialSource};
+use berth_ports::{Answer, Change, Clock, PortError, Query, Snapshot, Store, World};
+use berth_store::{Memory, Sqlite};
+use berth_vault::{Ring, SystemDice};
+use berth_wire::{
+    FixedKey, ImageRegistry, KeyFile, KeySource, Observer, Probe, Sockets, SocketsOptions, Transport,
+    TransportError,
+};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Production.
+pub struct Production;
+
+impl World for Production {
+    type Platform = Dokploy<Sockets>;
+    type Store = AnyStore;
+    type Vault = Ring;
+    type Prober = Probe<Sockets>;
+    type Registry = ImageRegistry<Door>;
+    type Clock = SystemClock;
+    type Dice = SystemDice;
+}
+
+/// The accounts by name.
+pub type Platforms = BTreeMap<berth_model::BackendName, Arc<Dokploy<Sockets>>>;
+
+/// Wall time of this host.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Time {
+        crate::out::now()
+    }
+}
+
+/// The state store: a file, or memory where nothing is to be kept.
+#[derive(Clone)]
+pub enum AnyStore {
+    /// A SQLite file.
+    File(Sqlite),
+    /// Memory.
+    Memory(Memory),
+}
+
+impl Store for AnyStore {
+    async fn snapshot(&self) -> Result<Snapshot, PortError> {
+        match self {
+            AnyStore::File(s) => s.snapshot().await,
+            AnyStore::Memory(s) => s.snapshot().await,
+        }
+    }
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), PortError> {
+        match self {
+            AnyStore::File(s) => s.commit(changes).await,
+            AnyStore::Memory(s) => s.commit(changes).await,
+        }
+    }
+    async fn query(&self, query: Query) -> Result<Answer, PortError> {
+        match self {
+            AnyStore::File(s) => s.query(query).await,
+            AnyStore::Memory(s) => s.query(query).await,
+        }
+    }
+}
+
+/// The way to image registries.
+pub enum Door {
+    /// By their own names.
+    Open(Sockets),
+    /// Every registry is this one on loopback: for the demo, whose images exist nowhere else.
+    Loopback(Sockets, SocketAddr),
+}
+
+impl Door {
+    /// To the registries themselves.
+    ///
+    /// # Errors
+    /// The TLS set-up of the system is broken.
+    pub fn open() -> Result<Self> {
+        Ok(Door::Open(sockets()?))
+    }
+}
+
+impl Transport for Door {
+    async fn send(&self, mut request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
+        match self {
+            Door::Open(sockets) => sockets.send(request).await,
+            Door::Loopback(sockets, to) => {
+                let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+                let uri = format!("http://{to}{path}");
+                *request.uri_mut() =
+                    uri.parse().map_err(|_| TransportError::NotSent("not an address".to_owned()))?;
+                sockets.send(request).await
+            }
+        }
+    }
+}
+
+/// Sockets as usual.
+///
+/// # Errors
+/// The TLS set-up of the system is broken.
+pub fn sockets() -> Result<Sockets> {
+    Sockets::new(&SocketsOptions::default()).map_err(|e| anyhow!("{e}; see the system's TLS certificates"))
+}
+
+/// Counts the calls of one account. The engine, which owns the metrics, is made after the accounts: until then there
+/// is nothing to count.
+pub struct Counting {
+    backend: String,
+    metrics: Arc<OnceLock<Arc<Metrics>>>,
+}
+
+impl Observer for Counting {
+    fn call(&self, procedure: &str, outcome: &'static str, _: f64) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.calls.with_label_values(&[self.backend.as_str(), procedure, outcome]).inc();
+        }
+    }
+    fn request(&self, _: &str, seconds: f64) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.requests.with_label_values(&[self.backend.as_str()]).inc();
+            metrics.call_seconds.with_label_values(&[self.backend.as_str()]).observe(seconds);
+        }
+    }
+}
+
+/// The accounts of the settings, and where their counts go once there is an engine.
+///
+/// # Errors
+/// A URL that is none, or no key.
+pub fn platforms(config: &Config) -> Result<(Platforms, Arc<OnceLock<Arc<Metrics>>>)> {
+    let late: Arc<OnceLock<Arc<Metrics>>> = Arc::default();
+    let mut platforms = Platforms::new();
+    for (name, backend) in &config.backends {
+        let key: Arc<dyn KeySource> = match &backend.key.from {
+            CredentialSource::Env(_) => Arc::new(FixedKey(backend.key.value.clone())),
+            CredentialSource::File(path) => Arc::new(KeyFile::new(path)),
+        };
+        let clock = Arc::new(crate::out::now);
+        let mut options =
+            berth_dokploy::Options::new(name.as_str(), config.owner.clone(), &backend.url, key, clock);
+        options.limits.in_flight = backend.in_flight;
+        options.limits.timeout = backend.timeout;
+        options.domain_writes = backend.domain_writes;
+        options.observer = Arc::new(Counting { backend: name.to_string(), metrics: late.clone() });
+        let platform =
+            Dokploy::new(options, sockets()?).map_err(|e| anyhow!("{e}; see 'backends' in berth.yaml"))?;
+        platforms.insert(name.clone(), Arc::new(platform));
+    }
+    Ok((platforms, late))
+}
+
+/// The vault of the settings.
+///
+/// # Errors
+/// The key file is not one.
+pub fn vault(config: &Config) -> Result<Ring> {
+    let from = match &config.vault.from {
+        CredentialSource::Env(name) => format!("the variable {name}"),
+        CredentialSource::File(path) => format!("the file {}", path.display()),
+    };
+    Ring::parse(&config.vault.value, &config.owner)
+        .with_context(|| format!("the vault's keys in {from} cannot be used; 'berth init' makes good ones"))
+}
+
+/// The engine over everything, with nothing wanted yet.
+///
+/// # Errors
+/// A part cannot be made, or the store cannot be read.
+pub async fn engine(
+    config: &Config,
+    platforms: Platforms,
+    late: &OnceLock<Arc<Metrics>>,
+    store: AnyStore,
+    door: Door,
+) -> Result<Arc<Engine<Production>>> {
+    let probes = config.backends.iter().map(|(name, b)| (name.as_str(), &b.probe));
+    let longest = config.backends.values().map(|b| b.timeout).max().unwrap_or_default();
+    let in_flight = config.backends.values().map(|b| b.in_flight).max().unwrap_or(1);
+    let options = berth_engine::Options {
+        owner: config.owner.clone(),
+        backends: config
+            .backends
+            .iter()
+            .map(|(n, b)| (n.clone(), berth_engine::BackendOptions { check_registry: b.check_registry }))
+            .collect(),
+        intervals: config.intervals.clone(),
+        // A run makes its calls one by one and waits for looks that it shares with others: many more runs than places
+        // for calls keep the places full, and let looks be shared.
+        runs: in_flight * 8,
+        settle: longest + Duration::from_secs(30),
+        probes: 16,
+    };
+    let parts = Parts {
+        platforms,
+        store,
+        vault: vault(config)?,
+        prober: Probe::new(probes).map_err(|e| anyhow!("{e}; see 'probe' in berth.yaml"))?,
+        registry: ImageRegistry::new(door),
+        clock: SystemClock,
+        dice: SystemDice::new().context("the system gives no randomness")?,
+    };
+    let engine = Engine::<Production>::new(parts, options).await?;
+    // Set once: the metrics are made with the engine.
+    let _ = late.set(engine.metrics());
+    Ok(engine)
+}

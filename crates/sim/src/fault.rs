@@ -1,0 +1,139 @@
+//! Faults of the way to the server and back: planned by call number, or drawn from a seed.
+//! A fault must never change the world in a way the server itself could not.
+
+use std::time::Duration;
+
+use crate::rng::Rng;
+
+/// Which call a planned fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallNo {
+    /// The n-th call from now; 1 is the very next.
+    Next(u64),
+    /// By absolute number; the first call of a simulation is 1.
+    At(u64),
+}
+
+/// How an exchange broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    #[error("connection refused")]
+    NotSent,
+    #[error("connection broken after the request was sent")]
+    Lost,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Connection refused, no effect.
+    Before,
+    /// The effect happens, the answer is lost.
+    After,
+    /// The answer is lost now, the effect happens that much later.
+    Late(Duration),
+    /// Never answers, no effect.
+    Hang,
+    /// The effect happens, but no answer ever comes.
+    HangAfter,
+    /// The effect happens, the answer is a 500 that leaks what was sent.
+    ErrorAfterCommit,
+    /// 429 from a proxy in between, no effect.
+    TooMany { retry_after: Option<u64> },
+    /// 502 from a proxy in between, no effect.
+    BadGateway,
+    /// A bare 401, no effect.
+    Unauthorized,
+    /// A list as the world was that long ago (history is kept from the moment such a fault is planned).
+    StaleList(Duration),
+    /// A list that lacks some rows.
+    ShortList,
+    /// The server restarts; the answer is lost, no effect.
+    Restart,
+    /// The answer takes that much longer.
+    Slow(Duration),
+}
+
+impl Fault {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fault::Before => "before",
+            Fault::After => "after",
+            Fault::Late(_) => "late",
+            Fault::Hang => "hang",
+            Fault::HangAfter => "hang_after",
+            Fault::ErrorAfterCommit => "error_after_commit",
+            Fault::TooMany { .. } => "too_many",
+            Fault::BadGateway => "bad_gateway",
+            Fault::Unauthorized => "unauthorized",
+            Fault::StaleList(_) => "stale_list",
+            Fault::ShortList => "short_list",
+            Fault::Restart => "restart",
+            Fault::Slow(_) => "slow",
+        }
+    }
+}
+
+/// Probabilities by kind of fault, for reads and for mutations. The sum of each list should stay below 1.
+#[derive(Clone, Debug, Default)]
+pub struct Chaos {
+    pub seed: u64,
+    pub reads: Vec<(f64, Fault)>,
+    pub mutations: Vec<(f64, Fault)>,
+}
+
+impl Chaos {
+    /// Every kind of fault but restarts and hangs, each with the same share of `total`.
+    pub fn even(seed: u64, total: f64) -> Chaos {
+        let second = Duration::from_secs(1);
+        let both = [
+            Fault::Before,
+            Fault::TooMany { retry_after: Some(1) },
+            Fault::TooMany { retry_after: None },
+            Fault::BadGateway,
+            Fault::Unauthorized,
+            Fault::Slow(second),
+        ];
+        let reads = [Fault::After, Fault::StaleList(second * 5), Fault::ShortList];
+        let writes = [Fault::After, Fault::Late(second * 2), Fault::ErrorAfterCommit];
+        let share = |faults: Vec<Fault>| -> Vec<(f64, Fault)> {
+            let each = total / faults.len() as f64;
+            faults.into_iter().map(|fault| (each, fault)).collect()
+        };
+        Chaos {
+            seed,
+            reads: share(both.iter().chain(&reads).cloned().collect()),
+            mutations: share(both.iter().chain(&writes).cloned().collect()),
+        }
+    }
+
+    pub(crate) fn draw(&self, rng: &mut Rng, mutation: bool) -> Option<Fault> {
+        let mut left = rng.unit();
+        let odds = if mutation { &self.mutations } else { &self.reads };
+        odds.iter().find_map(|(p, fault)| {
+            left -= p;
+            (left < 0.0).then(|| fault.clone())
+        })
+    }
+
+    pub(crate) fn has_stale(&self) -> bool {
+        self.reads.iter().chain(&self.mutations).any(|(_, fault)| matches!(fault, Fault::StaleList(_)))
+    }
+}
+
+/// What became of a call.
+#[derive(Clone, Debug)]
+pub struct CallRecord {
+    pub no: u64,
+    /// Since the start of the simulation.
+    pub at: Duration,
+    /// The procedure; of a batch the first one.
+    pub procedure: String,
+    pub mutation: bool,
+    /// How many procedures the request carries.
+    pub items: usize,
+    /// `None` when no answer came (yet).
+    pub status: Option<u16>,
+    pub fault: Option<&'static str>,
+    /// Size of the answer's body.
+    pub bytes: usize,
+}

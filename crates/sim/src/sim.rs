@@ -1,0 +1,409 @@
+//! The simulator's handle: exchanges, faults, keys, and access to the world.
+//! It must never hold the world's lock across an await, nor let time pass but through tokio's clock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::api;
+use crate::auth::Role;
+use crate::fault::{Broken, CallNo, CallRecord, Chaos, Fault};
+use crate::http_api::{Call, Order, Reply};
+use crate::image::Behaviour;
+use crate::rng::Rng;
+use crate::world::{Event, World};
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub seed: u64,
+    /// Bits of the shared network's subnet.
+    pub capacity_prefix: u8,
+    /// How long a deployment job runs.
+    pub build_time: Duration,
+    /// From a queued job to its start on an idle queue.
+    pub queue_delay: Duration,
+    /// From a new task to a running one.
+    pub start_time: Duration,
+    /// How long Swarm watches an update before it calls it completed or rolled back.
+    pub monitor: Duration,
+    /// The wall time at the start.
+    pub epoch: Timestamp,
+    /// Database connections of the server.
+    pub pool: usize,
+    /// Host name of the registry this simulator answers for.
+    pub registry: String,
+    /// What `settings.getDokployVersion` says.
+    pub version: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            seed: 1,
+            capacity_prefix: 24,
+            build_time: Duration::from_millis(300),
+            queue_delay: Duration::from_millis(20),
+            start_time: Duration::from_millis(500),
+            monitor: Duration::from_secs(5),
+            epoch: Timestamp::from_second(1_795_226_400).unwrap_or(Timestamp::UNIX_EPOCH),
+            pool: 10,
+            registry: "registry.sim".to_owned(),
+            version: "v0.30.2".to_owned(),
+        }
+    }
+}
+
+/// What a request for a host and path would get from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// The proxy knows no router for it: 404.
+    NoRoute,
+    /// A router, but nothing that answers behind it: 502.
+    BadGateway,
+    /// The application answered.
+    Status(u16),
+    /// The proxy itself does not listen.
+    Refused,
+}
+
+impl Probe {
+    /// The status a client sees; `None` for a refused connection.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Probe::NoRoute => Some(404),
+            Probe::BadGateway => Some(502),
+            Probe::Status(code) => Some(code),
+            Probe::Refused => None,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ledger {
+    count: u64,
+    calls: Vec<CallRecord>,
+    planned: BTreeMap<u64, Fault>,
+    chaos: Option<(Chaos, Rng)>,
+    latency: Duration,
+}
+
+struct Shared {
+    start: Instant,
+    options: Arc<Options>,
+    world: Mutex<World>,
+    ledger: Mutex<Ledger>,
+    boots: watch::Sender<u64>,
+    keys: [String; 3],
+}
+
+/// A simulated server. Clones share one world.
+#[derive(Clone)]
+pub struct Sim(Arc<Shared>);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sim {
+    pub fn new(options: Options) -> Sim {
+        let options = Arc::new(options);
+        let mut world = World::new(Arc::clone(&options));
+        let day = Duration::from_secs(86_400);
+        let keys = [
+            world.add_key("owner", Role::Owner, None).key,
+            world.add_key("member", Role::Member, None).key,
+            world.add_key("limited", Role::Owner, Some((day, 10))).key,
+        ];
+        Sim(Arc::new(Shared {
+            start: Instant::now(),
+            options,
+            world: Mutex::new(world),
+            ledger: Mutex::new(Ledger::default()),
+            boots: watch::Sender::new(0),
+            keys,
+        }))
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    fn elapsed(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.0.start)
+    }
+
+    /// The world, brought up to the present.
+    fn world(&self) -> MutexGuard<'_, World> {
+        let now = self.elapsed();
+        let mut world = lock(&self.0.world);
+        world.advance(now);
+        world
+    }
+
+    /// One exchange with the API.
+    pub async fn handle(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Broken> {
+        let call = Call::new(request);
+        let (no, fault, latency) = self.record(&call);
+        let out = self.exchange(call, fault, latency).await;
+        if let Ok(reply) = &out {
+            let mut ledger = lock(&self.0.ledger);
+            let at = ledger.calls.binary_search_by_key(&no, |c| c.no);
+            if let Some(record) = at.ok().and_then(|at| ledger.calls.get_mut(at)) {
+                record.status = Some(reply.status);
+                record.bytes = reply.body.len();
+            }
+        }
+        out.map(response)
+    }
+
+    fn record(&self, call: &Call) -> (u64, Option<Fault>, Duration) {
+        let at = self.elapsed();
+        let (names, _) = call.names();
+        let found = api::find(names[0]);
+        let mutation = found.map_or(call.method == Method::POST, |p| p.mutation);
+        let mut ledger = lock(&self.0.ledger);
+        ledger.count += 1;
+        let no = ledger.count;
+        let planned = ledger.planned.remove(&no);
+        let drawn = ledger.chaos.as_mut().and_then(|(chaos, rng)| chaos.draw(rng, mutation));
+        let fault = planned.or(drawn);
+        ledger.calls.push(CallRecord {
+            no,
+            at,
+            procedure: names[0].to_owned(),
+            mutation,
+            items: names.len(),
+            status: None,
+            fault: fault.as_ref().map(Fault::name),
+            bytes: 0,
+        });
+        (no, fault, ledger.latency)
+    }
+
+    async fn exchange(&self, call: Call, fault: Option<Fault>, latency: Duration) -> Result<Reply, Broken> {
+        match fault {
+            Some(Fault::Before) => return Err(Broken::NotSent),
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Restart) => {
+                self.restart();
+                return Err(Broken::Lost);
+            }
+            Some(Fault::TooMany { retry_after }) => {
+                let mut reply = Reply::plain(429, "Too Many Requests");
+                reply.extra = retry_after.map(|seconds| ("retry-after", seconds.to_string()));
+                return Ok(reply);
+            }
+            Some(Fault::BadGateway) => return Ok(Reply::plain(502, "Bad Gateway")),
+            Some(Fault::Unauthorized) => return Ok(Reply::unauthorized()),
+            _ => {}
+        }
+        let mut boots = self.0.boots.subscribe();
+        let mut wait = latency;
+        let order = {
+            let mut world = self.world();
+            let mut order = admit(&mut world, call);
+            match &fault {
+                Some(Fault::StaleList(age)) => order.stale = Some(*age).filter(|_| is_list(&order.call)),
+                Some(Fault::ShortList) => order.short = is_list(&order.call),
+                Some(Fault::ErrorAfterCommit) => order.leak = true,
+                Some(Fault::Slow(more)) => wait += *more,
+                _ => {}
+            }
+            let slot = Arc::clone(&order.slot);
+            let effect = match fault {
+                Some(Fault::Late(more)) => wait + more,
+                _ => wait,
+            };
+            // The effect is on the clock, not in this future: a client that hangs up does not undo it.
+            if effect.is_zero() {
+                world.run_order(&order);
+            } else {
+                world.later(effect, Event::Call(order));
+            }
+            slot
+        };
+        if !wait.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = boots.changed() => return Err(Broken::Lost),
+            }
+            drop(self.world());
+        }
+        match fault {
+            Some(Fault::After | Fault::Late(_)) => return Err(Broken::Lost),
+            Some(Fault::HangAfter) => std::future::pending().await,
+            _ => {}
+        }
+        let done = lock(&order).take();
+        match done {
+            Some(out) => out,
+            None => {
+                // Out of connections: nothing answers until the process is gone.
+                let _ = boots.changed().await;
+                Err(Broken::Lost)
+            }
+        }
+    }
+
+    pub fn owner_key(&self) -> String {
+        self.0.keys[0].clone()
+    }
+
+    pub fn member_key(&self) -> String {
+        self.0.keys[1].clone()
+    }
+
+    /// A key as `user.createApiKey` makes it without rate-limit fields: ten verifications a day.
+    pub fn limited_key(&self) -> String {
+        self.0.keys[2].clone()
+    }
+
+    pub fn issue_key(&self, role: Role) -> String {
+        self.world().add_key(role.name(), role, None).key
+    }
+
+    pub fn revoke_key(&self, key: &str) {
+        self.world().keys.retain(|k| k.key != key);
+    }
+
+    /// Plans a fault for one call.
+    pub fn plan_fault(&self, at: CallNo, fault: Fault) {
+        if matches!(fault, Fault::StaleList(_)) {
+            self.keep_history();
+        }
+        let mut ledger = lock(&self.0.ledger);
+        let no = match at {
+            CallNo::Next(n) => ledger.count + n,
+            CallNo::At(n) => n,
+        };
+        ledger.planned.insert(no, fault);
+    }
+
+    /// Draws faults for every call from now on, or stops doing so.
+    pub fn set_chaos(&self, chaos: Option<Chaos>) {
+        if chaos.as_ref().is_some_and(Chaos::has_stale) {
+            self.keep_history();
+        }
+        lock(&self.0.ledger).chaos = chaos.map(|chaos| {
+            let rng = Rng::new(chaos.seed);
+            (chaos, rng)
+        });
+    }
+
+    fn keep_history(&self) {
+        let mut world = self.world();
+        if world.history.is_none() {
+            world.history = Some(std::collections::VecDeque::new());
+            world.remember();
+        }
+    }
+
+    /// How long every call takes; its effect happens at the end of it.
+    pub fn set_latency(&self, latency: Duration) {
+        lock(&self.0.ledger).latency = latency;
+    }
+
+    pub fn call_count(&self) -> u64 {
+        lock(&self.0.ledger).count
+    }
+
+    pub fn calls(&self) -> Vec<CallRecord> {
+        lock(&self.0.ledger).calls.clone()
+    }
+
+    /// Forgets the records; the numbering goes on.
+    pub fn clear_calls(&self) {
+        lock(&self.0.ledger).calls.clear();
+    }
+
+    /// The server process dies and comes back: queue lost, running rows cancelled, calls in flight broken.
+    pub fn restart(&self) {
+        self.world().restart();
+        self.0.boots.send_modify(|boot| *boot += 1);
+    }
+
+    /// Access to everything, for another person in the UI or a shell on the host.
+    pub fn with<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
+        let mut world = self.world();
+        let out = f(&mut world);
+        // Bring what was changed onto the clock.
+        let now = world.now();
+        world.advance(now);
+        out
+    }
+
+    /// All rows, services, volumes and routers in a canonical order.
+    pub fn dump(&self) -> Value {
+        crate::dump::dump(&self.world())
+    }
+
+    /// What a request from outside would get now.
+    pub fn probe(&self, host: &str, path: &str) -> Probe {
+        self.world().probe(host, path)
+    }
+
+    /// Declares how containers of an image behave.
+    pub fn set_image(&self, reference: &str, behaviour: Behaviour) {
+        self.with(|world| {
+            let now = world.now();
+            world.swarm.set_image(reference, behaviour, now);
+        });
+    }
+
+    /// Moves a tag to new content and tells its digest.
+    pub fn push_image(&self, reference: &str, behaviour: Behaviour) -> String {
+        self.world().swarm.images.push(reference, behaviour)
+    }
+
+    /// The image registry: `/v2/` and `/v2/NAME/manifests/REFERENCE`.
+    pub fn registry(&self, request: Request<Bytes>) -> Response<Bytes> {
+        crate::registry::answer(&self.world().swarm.images, &self.0.options.registry, &request)
+    }
+}
+
+fn is_list(call: &Call) -> bool {
+    let (names, _) = call.names();
+    names.iter().any(|name| api::find(name).is_some_and(|p| p.list))
+}
+
+/// Takes a call in, and notices when too many transactions want a second connection.
+fn admit(world: &mut World, call: Call) -> Order {
+    let (names, trpc) = call.names();
+    let creates = names.iter().filter(|name| **name == "domain.create").count();
+    world.creating_domains += creates;
+    let pool = world.options.pool;
+    if trpc && creates >= pool + 2 || world.creating_domains > pool * 12 / 5 {
+        world.wedged = true;
+    }
+    Order {
+        call,
+        seen: world.seq,
+        boot: world.boot,
+        creates,
+        stale: None,
+        short: false,
+        leak: false,
+        slot: Arc::default(),
+    }
+}
+
+fn response(reply: Reply) -> Response<Bytes> {
+    let mut out = Response::new(reply.body);
+    *out.status_mut() = http::StatusCode::from_u16(reply.status).unwrap_or_default();
+    if let Some(kind) = reply.content_type {
+        out.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    }
+    if let Some((name, value)) = reply.extra
+        && let Ok(value) = http::HeaderValue::from_str(&value)
+    {
+        out.headers_mut().insert(http::HeaderName::from_static(name), value);
+    }
+    out
+}
