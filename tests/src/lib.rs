@@ -1,0 +1,17 @@
+//! Helpers that the suites share: a whole Berth in process, on virtual time, against the simulated server.
+//!
+//! The same engine and the same adapter as in production; only sockets, the disk and the clock are replaced.
+
+mod canon;
+mod crash;
+mod full;
+mod rig;
+mod spec;
+mod world;
+
+pub use canon::{canon, differences};
+pub use crash::{Crash, Crashes, Moment};
+pub use full::{full, full_with};
+pub use rig::{Rig, RigOptions, START};
+pub use spec::{RandomStack, Walk};
+pub use world::{Seeded, SimProber, SimRegistry, SimTransport, TestWorld};

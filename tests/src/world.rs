@@ -1,0 +1,130 @@
+//! The simulated server behind the engine's ports.
+
+use crate::crash::{Crashes, Moment};
+use berth_dokploy::Dokploy;
+use berth_model::observed::{ImageAnswer, ProbeResult};
+use berth_model::step::ProbeSpec;
+use berth_model::{Secret, Time};
+use berth_ports::{Clock, Dice, Prober, Registry, World};
+use berth_sim::{Broken, Probe, Sim};
+use berth_store::Memory;
+use berth_vault::Ring;
+use berth_wire::{Transport, TransportError};
+use bytes::Bytes;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::Instant;
+
+/// Everything in process.
+pub struct TestWorld;
+
+impl World for TestWorld {
+    type Platform = Dokploy<SimTransport>;
+    type Store = Memory;
+    type Vault = Ring;
+    type Prober = SimProber;
+    type Registry = SimRegistry;
+    type Clock = SimClock;
+    type Dice = Seeded;
+}
+
+/// Calls into the simulator, with crashes.
+#[derive(Clone)]
+pub struct SimTransport {
+    /// The server.
+    pub sim: Sim,
+    /// The switch.
+    pub crashes: Crashes,
+}
+
+impl Transport for SimTransport {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
+        if self.crashes.is_dead() {
+            return std::future::pending().await;
+        }
+        let moment = self.crashes.next_call();
+        if moment == Some(Moment::Before) {
+            return self.crashes.crash().await;
+        }
+        let result = self.sim.handle(request).await;
+        match moment {
+            Some(Moment::Applied) => return self.crashes.crash().await,
+            Some(Moment::Answered) => self.crashes.crash_at_commit(),
+            _ => {}
+        }
+        result.map_err(|broken| match broken {
+            Broken::NotSent => TransportError::NotSent("connection refused".to_owned()),
+            Broken::Lost => TransportError::Lost("connection reset".to_owned()),
+        })
+    }
+}
+
+/// Asks the simulated proxy.
+pub struct SimProber(pub Sim);
+
+impl Prober for SimProber {
+    async fn probe(&self, _backend: &str, spec: &ProbeSpec) -> ProbeResult {
+        let mut last = ProbeResult::NoAnswer("no path to ask".to_owned());
+        for path in &spec.paths {
+            last = match self.0.probe(&spec.host, path) {
+                Probe::Status(status) => ProbeResult::Status { path: path.clone(), status },
+                Probe::NoRoute => ProbeResult::Status { path: path.clone(), status: 404 },
+                Probe::BadGateway => ProbeResult::Status { path: path.clone(), status: 502 },
+                Probe::Refused => ProbeResult::NoAnswer("connection refused".to_owned()),
+            };
+            if matches!(last, ProbeResult::Status { status, .. } if (spec.expect.0..=spec.expect.1).contains(&status))
+            {
+                break;
+            }
+        }
+        last
+    }
+}
+
+/// Asks the simulated registry: every image it was not told about is there.
+pub struct SimRegistry(pub Sim);
+
+impl Registry for SimRegistry {
+    async fn image(&self, reference: &str, _auth: Option<(&str, &Secret)>) -> ImageAnswer {
+        let missing =
+            self.0.with(|w| matches!(w.swarm.images.behaviour(reference), berth_sim::Behaviour::Missing));
+        if missing { ImageAnswer::Missing } else { ImageAnswer::Found(None) }
+    }
+}
+
+/// Virtual time, from a fixed day.
+pub struct SimClock {
+    pub(crate) base: Time,
+    pub(crate) start: Instant,
+}
+
+impl SimClock {
+    pub(crate) fn at(base: Time, start: Instant) -> Time {
+        base.after(start.elapsed())
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Time {
+        Self::at(self.base, self.start)
+    }
+}
+
+/// A seeded generator (splitmix64): the same seed, the same rolls.
+pub struct Seeded(AtomicU64);
+
+impl Seeded {
+    /// From a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+}
+
+impl Dice for Seeded {
+    fn roll(&self) -> u64 {
+        let mut z =
+            self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
