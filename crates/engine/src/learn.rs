@@ -144,6 +144,12 @@ impl<W: World> Engine<W> {
                     entry.applied = Some(*full);
                 }
             }
+            Learned::Drift { app, live, left } => {
+                if let Some(entry) = record.apps.get_mut(app) {
+                    entry.drift.retain(|_, d| d.live != *live);
+                    entry.drift.extend(left.clone());
+                }
+            }
             Learned::Fought { app, paths } => {
                 if let Some(entry) = record.apps.get_mut(app) {
                     for path in paths {
@@ -177,6 +183,7 @@ impl<W: World> Engine<W> {
             return;
         };
         entry.good = Some(hash);
+        entry.drift.retain(|_, d| !d.live);
         if entry.quarantined == Some(hash) {
             entry.quarantined = None;
             entry.quarantine_reason = None;

@@ -392,7 +392,10 @@ pub(crate) fn stopping() -> PortError {
 fn settles_nothing(learned: &Learned) -> bool {
     !matches!(
         learned,
-        Learned::Applied { .. } | Learned::Fought { .. } | Learned::Routers { due: Some(_), .. }
+        Learned::Applied { .. }
+            | Learned::Fought { .. }
+            | Learned::Drift { .. }
+            | Learned::Routers { due: Some(_), .. }
     )
 }
 

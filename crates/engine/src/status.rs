@@ -157,14 +157,13 @@ impl<W: World> Engine<W> {
                 message,
             ));
         }
-        let drifted: Vec<_> = ended
-            .plan
-            .notes
+        let drifted: Vec<_> = record
+            .apps
             .iter()
-            .filter(|n| matches!(n.reason, Reason::Reported | Reason::Contested))
+            .flat_map(|(app, r)| r.drift.iter().map(move |(path, d)| (format!("app {app} {path}"), d)))
             .collect();
-        if let Some(first) = drifted.first() {
-            let all: Vec<_> = drifted.iter().map(|n| format!("{}: {}", n.what, n.message)).collect();
+        if let Some((_, first)) = drifted.first() {
+            let all: Vec<_> = drifted.iter().map(|(what, d)| format!("{what}: {}", d.message)).collect();
             drafts.push((ConditionType::Drifted, Status::True, first.reason, all.join("; ")));
         }
         if let Some(tombstone) = record.tombstones.first() {

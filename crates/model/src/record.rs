@@ -85,6 +85,9 @@ pub struct AppRecord {
     /// Repairs per field path, to find who keeps undoing them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub fights: BTreeMap<String, Fight>,
+    /// What differs and is left so, by field path, until a look shows otherwise.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<String, LeftDrift>,
     /// Found half made by its mark, with no create of it on record: a store was lost in the middle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Time>,
@@ -152,6 +155,18 @@ pub struct Fight {
     pub first: Time,
     /// The last of them.
     pub last: Time,
+}
+
+/// A difference that is not repaired, or not now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftDrift {
+    /// `Reported` or `Contested`.
+    pub reason: Reason,
+    /// What is there, what should be, and why it is left.
+    pub message: String,
+    /// Seen at the service that runs, not at the application's settings.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
 }
 
 /// A project that Berth made.

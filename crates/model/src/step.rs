@@ -330,6 +330,15 @@ pub enum Learned {
         /// It.
         hash: Hash,
     },
+    /// These differences, and no others, are left as they are.
+    Drift {
+        /// Of which app.
+        app: AppName,
+        /// Seen at the service that runs, not at the application's settings.
+        live: bool,
+        /// By field path.
+        left: std::collections::BTreeMap<String, crate::record::LeftDrift>,
+    },
     /// The version failed.
     Failed {
         /// Which app.

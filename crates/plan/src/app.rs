@@ -14,8 +14,9 @@ use berth_model::hash::Hash;
 use berth_model::ids::{AppId, AppName};
 use berth_model::mark::{self, Mark, MarkSeen};
 use berth_model::observed::{AppDetail, FleetView, ImageAnswer, Live, Seen, SeenApp, UpdateState};
-use berth_model::record::{AppRecord, IntentTarget, Rollout};
+use berth_model::record::{AppRecord, IntentTarget, LeftDrift, Rollout};
 use berth_model::remote::Read;
+use berth_model::stack::DriftPolicy;
 use berth_model::step::{Learned, Step};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -235,10 +236,11 @@ impl<'a> Planner<'a> {
         // What was written while a child was in the way, or its create not answered, lacks that child.
         let whole = app.children.keys().all(|key| record.children.contains_key(key));
         // A look that shows another mark than ours calls the whole application into question.
-        let marked = old.is_some_and(|m| {
-            m.id.as_ref() == Some(&seen.id) && m.stack == desired.stack && m.hash == Some(app.hash)
-        });
-        let written = known && marked && whole && record.applied == Some(app.full) && !self.policy.verify;
+        let marked = old.is_some_and(|m| *m == self.complete_mark(desired, app, &seen.id, record, m));
+        // A field that someone else keeps writing is looked at until its writer gives up.
+        let contested = record.drift.values().any(|d| d.reason == Reason::Contested && !d.live);
+        let applied = record.applied == Some(app.full) && !contested;
+        let written = known && marked && whole && applied && !self.policy.verify;
         let mut changed = false;
         if !written {
             let detail = match self.input.observed.details.get(&seen.id) {
@@ -366,9 +368,7 @@ impl<'a> Planner<'a> {
         let drifting = record.applied == Some(app.full)
             || (record.applied.is_none() && old.is_some_and(|m| m.hash == Some(app.hash)));
         let drift = Drift::between(app, detail, record, drifting, self.policy.now);
-        for (path, why) in &drift.left {
-            self.note(format!("app {} {path}", app.name), why.0, why.1.clone());
-        }
+        self.left_alone(app, record, false, &drift.left);
         if let Some(after) = drift.contested_until {
             self.wait(after, crate::CONTESTED);
         }
@@ -398,6 +398,43 @@ impl<'a> Planner<'a> {
             mark: mark_differs.then(|| Box::new(wanted)),
             description: mark_differs.then(|| detail.description.clone()).flatten(),
         });
+    }
+
+    /// The mark that goes with the record as it is.
+    fn complete_mark(
+        &self,
+        desired: &Desired,
+        app: &DesiredApp,
+        id: &AppId,
+        record: &AppRecord,
+        old: &Mark,
+    ) -> Mark {
+        let mut children: Vec<_> = record.children.values().cloned().collect();
+        children.sort();
+        let adopted = record.adopted || old.adopted;
+        Mark { children, adopted, ..self.mark(desired, app, Some(id), record) }
+    }
+
+    /// Drift that is not put back: told, and kept in the record until the next look at the same place.
+    fn left_alone(
+        &mut self,
+        app: &DesiredApp,
+        record: &AppRecord,
+        live: bool,
+        left: &[(String, (Reason, String))],
+    ) {
+        for (path, (reason, message)) in left {
+            self.note(format!("app {} {path}", app.name), *reason, message.clone());
+        }
+        let left: BTreeMap<String, LeftDrift> = left
+            .iter()
+            .map(|(path, (reason, message))| {
+                (path.clone(), LeftDrift { reason: *reason, message: message.clone(), live })
+            })
+            .collect();
+        if !record.drift.iter().filter(|(_, d)| d.live == live).eq(&left) {
+            self.learn(Learned::Drift { app: app.name.clone(), live, left });
+        }
     }
 
     /// The complete mark of an app. Ids that a create will tell are filled in when it is written.
@@ -517,11 +554,15 @@ impl<'a> Planner<'a> {
                     self.deploy(app, record, why);
                 }
                 Err((reason, message)) => {
-                    self.note(format!("app {} {path}", app.name), reason, format!("{why}; {message}"));
+                    if app.policy(path) != DriftPolicy::Ignore {
+                        let left = [(path.to_owned(), (reason, format!("{why}; {message}")))];
+                        self.left_alone(app, record, true, &left);
+                    }
                     self.learn(Learned::Live { app: app.name.clone(), hash: live.hash });
                 }
             };
         }
+        self.left_alone(app, record, true, &[]);
         self.learn(Learned::Live { app: app.name.clone(), hash: live.hash });
         if record.good == Some(app.hash) {
             self.degraded(app, record);

@@ -552,7 +552,10 @@ impl Daemon {
 fn replans(learned: &Learned) -> bool {
     !matches!(
         learned,
-        Learned::Applied { .. } | Learned::Fought { .. } | Learned::Routers { due: Some(_), .. }
+        Learned::Applied { .. }
+            | Learned::Fought { .. }
+            | Learned::Drift { .. }
+            | Learned::Routers { due: Some(_), .. }
     )
 }
 

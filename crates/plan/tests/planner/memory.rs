@@ -76,6 +76,11 @@ impl Daemon {
                 }
                 Learned::Routers { app, due } => self.entry(app).routers_due = *due,
                 Learned::Applied { app, full } => self.entry(app).applied = Some(*full),
+                Learned::Drift { app, live, left } => {
+                    let entry = self.entry(app);
+                    entry.drift.retain(|_, d| d.live != *live);
+                    entry.drift.extend(left.clone());
+                }
                 Learned::Fought { app, paths } => {
                     let entry = self.entry(app);
                     for path in paths {
