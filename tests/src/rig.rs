@@ -234,12 +234,19 @@ impl Rig {
             out.push_str("(BERTH_TELL=1 shows commits and calls)\n");
             return out;
         }
+        out.push_str("writes:\n");
+        for call in self.sim.calls().iter().filter(|c| c.mutation) {
+            out.push_str(&format!(
+                "  {} {:?} {} {:?} {:?}\n",
+                call.no, call.at, call.procedure, call.status, call.fault
+            ));
+        }
         out.push_str("last commits:\n");
-        for line in self.log.lock().unwrap().iter().rev().take(30).rev() {
+        for line in self.log.lock().unwrap().iter().rev().take(120).rev() {
             out.push_str(&format!("  {line}\n"));
         }
         out.push_str("last calls:\n");
-        for call in self.sim.calls().iter().rev().take(40).rev() {
+        for call in self.sim.calls().iter().rev().take(400).rev() {
             out.push_str(&format!(
                 "  {} {:?} {} {:?} {:?}\n",
                 call.no, call.at, call.procedure, call.status, call.fault

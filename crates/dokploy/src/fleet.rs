@@ -232,6 +232,7 @@ pub(crate) fn view(lists: &Lists<'_>, us: &Owner, at: Time) -> Result<FleetView,
         view.projects.push(SeenProject {
             id: project,
             name: row.name.as_ref().into(),
+            mark: description.as_deref().and_then(|d| mark::read_place(d, us)),
             description: description.filter(|d| !d.is_empty()).map(Cow::into_owned),
             env: env.unwrap_or_default(),
             environments,

@@ -65,6 +65,9 @@ fn prepare(write: &Write) -> Result<Option<Ready>, PortError> {
         Write::RemoveProject { id } => {
             ready("project.remove", json!({ "projectId": id.as_str() }), Again::Yes)
         }
+        Write::RemoveEnvironment { id, .. } => {
+            ready("environment.remove", json!({ "environmentId": id.as_str() }), Again::Yes)
+        }
         Write::CreateEnvironment { project, name, description } => ready(
             "environment.create",
             json!({ "projectId": project.as_str(), "name": name, "description": description }),
@@ -202,7 +205,13 @@ fn written(write: &Write, procedure: &str, body: &[u8]) -> Result<Written, PortE
 
 /// Whether something that is not there counts as removed.
 fn removes(write: &Write) -> bool {
-    matches!(write, Write::RemoveProject { .. } | Write::RemoveChild { .. } | Write::DeleteApp { .. })
+    matches!(
+        write,
+        Write::RemoveProject { .. }
+            | Write::RemoveEnvironment { .. }
+            | Write::RemoveChild { .. }
+            | Write::DeleteApp { .. }
+    )
 }
 
 /// The secret values that a write sends, so that an error which repeats them can be cut.
@@ -276,8 +285,10 @@ impl<T: Transport> Inner<T> {
                 ),
             });
         }
-        if let Write::RemoveProject { id } = write {
-            self.empty(id).await?;
+        match write {
+            Write::RemoveProject { id } => self.empty(id, None).await?,
+            Write::RemoveEnvironment { project, id } => self.empty(project, Some(id)).await?,
+            _ => {}
         }
         let mut call = Call::post(ready.procedure, format!("/api/{}", ready.procedure), Bytes::from(body));
         call.idempotent = ready.again == Again::Yes;
@@ -305,14 +316,21 @@ impl<T: Transport> Inner<T> {
 
     /// Removing a project leaves the services of its applications running, with nothing left to find them by: so
     /// never one that holds any.
-    async fn empty(self: &Arc<Self>, id: &berth_model::ids::ProjectId) -> Result<(), PortError> {
+    async fn empty(
+        self: &Arc<Self>,
+        id: &berth_model::ids::ProjectId,
+        environment: Option<&berth_model::ids::EnvironmentId>,
+    ) -> Result<(), PortError> {
         let Fact::Project(seen) = self.read(&Read::Project(id.clone()), false).await? else {
             return Ok(());
         };
-        let services: usize = seen.present().map_or(0, |p| p.environments.iter().map(|e| e.services).sum());
+        let all = seen.present().map_or(&[][..], |p| &p.environments[..]);
+        let going = all.iter().filter(|e| environment.is_none_or(|id| e.id == *id));
+        let services: usize = going.map(|e| e.services).sum();
         if services > 0 {
+            let what = if environment.is_some() { "environment" } else { "project" };
             return Err(PortError::Conflict(format!(
-                "project.remove: the project still holds {services} services; Dokploy would leave them running"
+                "{what}.remove: the {what} still holds {services} services; Dokploy would leave them running"
             )));
         }
         Ok(())

@@ -33,6 +33,10 @@ fn bodies() {
         ),
         (Write::RemoveProject { id: "p".into() }, ("project.remove", json!({"projectId": "p"}), true)),
         (
+            Write::RemoveEnvironment { project: "p".into(), id: "e".into() },
+            ("environment.remove", json!({"environmentId": "e"}), true),
+        ),
+        (
             Write::CreateEnvironment { project: "p".into(), name: "n".into(), description: "d".into() },
             ("environment.create", json!({"projectId": "p", "name": "n", "description": "d"}), false),
         ),

@@ -100,6 +100,17 @@ impl<W: World> Engine<W> {
                 self.save(doing, Vec::new()).await?;
                 Ok(Next::Replan)
             }
+            Step::RemoveEnvironment { project, id, .. } => {
+                let write = Write::RemoveEnvironment { project: project.clone(), id: id.clone() };
+                self.call(doing, &write).await?;
+                if let Some(project) = &mut doing.record.project {
+                    project.environments.retain(|_, known| known != id);
+                }
+                let now = self.now();
+                self.state().transient(doing.key).fresh_after = now;
+                self.save(doing, Vec::new()).await?;
+                Ok(Next::Replan)
+            }
             Step::CreateEnvironment { project, name } => {
                 let Some(project) = project.clone().or_else(|| doing.project.clone()) else {
                     return Ok(Next::Replan);
@@ -244,7 +255,7 @@ impl<W: World> Engine<W> {
             project: project.clone(),
             name: name.to_owned(),
             // Found again by its name, which is unique to its project where Berth makes it.
-            description: "Made by Berth".to_owned(),
+            description: mark::OUR_ENVIRONMENT.to_owned(),
         };
         match self.call(doing, &write).await {
             Ok(Written::Environment(id)) => {
@@ -339,6 +350,7 @@ impl<W: World> Engine<W> {
         let before = doing.record.apps.get(app).cloned();
         if let Some(entry) = doing.record.apps.get_mut(app) {
             entry.live = None;
+            entry.deploy_due = false;
             entry.rollout = Some(Rollout {
                 hash,
                 token: token.clone(),
@@ -374,6 +386,7 @@ impl<W: World> Engine<W> {
                 if let (Some(entry), Some(before)) = (doing.record.apps.get_mut(app), before) {
                     entry.rollout = before.rollout;
                     entry.live = before.live;
+                    entry.deploy_due = before.deploy_due;
                 }
                 match self.save(doing, Vec::new()).await {
                     Ok(()) => Err(error),
@@ -540,6 +553,7 @@ fn describe(write: &Write) -> String {
         Write::CreateProject { name, .. } => format!("made project {name}"),
         Write::UpdateProject { id, .. } => format!("updated project {id}"),
         Write::RemoveProject { id } => format!("removed project {id}"),
+        Write::RemoveEnvironment { id, .. } => format!("removed environment {id}"),
         Write::CreateEnvironment { name, .. } => format!("made environment {name}"),
         Write::UpdateEnvironment { id, .. } => format!("updated environment {id}"),
         Write::CreateApp { name, .. } => format!("made application {name}"),

@@ -85,6 +85,9 @@ impl<W: World> Engine<W> {
                 });
                 woken.push((key, "its mark was found"));
             }
+            for key in late_places(&mut state, backend, view) {
+                woken.push((key, "a place of its own was found that it does not use"));
+            }
             for key in state.audit(backend, self.options.intervals.audit, self.options.intervals.resync) {
                 state.transient(&key).verify = true;
                 woken.push((key, "the audit"));
@@ -221,9 +224,54 @@ fn unknown_stacks(state: &State, view: &FleetView) -> Vec<StackName> {
             names.push(mark.stack.clone());
         }
     }
+    for mark in view.projects.iter().filter_map(|p| p.mark.as_ref()) {
+        let Some(stack) = &mark.stack else { continue };
+        let key = Key::Stack(stack.clone());
+        let known = state.records.contains_key(&key) || state.is_wanted(&key);
+        if !known && !renamed.contains(stack.as_str()) {
+            names.push(stack.clone());
+        }
+    }
     names.sort();
     names.dedup();
     names
+}
+
+/// Stacks with an empty project or environment of their own that they do not live in: a create whose answer was lost
+/// took effect late. Each such place wakes its stack once.
+fn late_places(state: &mut State, backend: &BackendName, view: &FleetView) -> BTreeSet<Key> {
+    let mut keys = BTreeSet::new();
+    let Some(mut told) = state.accounts.get_mut(backend).map(|a| std::mem::take(&mut a.places_told)) else {
+        return keys;
+    };
+    for project in &view.projects {
+        let Some(stack) = project.mark.as_ref().and_then(|m| m.stack.as_ref()) else { continue };
+        let key = Key::Stack(stack.clone());
+        let (Some(wanted), Some(record)) = (state.wanted.stacks.get(stack), state.records.get(&key)) else {
+            continue;
+        };
+        let kept = record.project.as_ref().and_then(|p| p.id.as_ref());
+        let idle = if kept == Some(&project.id) {
+            let used = wanted.target.environment.as_str();
+            let mut idle = project.environments.iter().filter(|e| !e.is_default && e.services == 0);
+            idle.find(|e| {
+                e.name != used || project.environments.iter().any(|o| o.name == used && o.id != e.id)
+            })
+            .map(|e| e.id.as_str())
+        } else {
+            let empty = project.environments.iter().all(|e| e.services == 0);
+            empty.then_some(project.id.as_str())
+        };
+        if let Some(place) = idle
+            && told.insert(place.to_owned())
+        {
+            keys.insert(key);
+        }
+    }
+    if let Some(account) = state.accounts.get_mut(backend) {
+        account.places_told = told;
+    }
+    keys
 }
 
 impl State {

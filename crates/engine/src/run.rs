@@ -201,24 +201,20 @@ impl<W: World> Engine<W> {
             };
             (state.records.get(key).cloned(), state.is_wanted(key), formerly)
         };
+        if let Some(heir) = self.heir(backend, key) {
+            // What carries this name's marks is the heir's: nothing of it is ever removed under the old name.
+            self.inherit(key, &heir).await?;
+            self.wake(&heir, Lane::Change, "it takes over another name");
+            return None;
+        }
         if let Some(record) = known {
             return self.generation(key, record).await;
         }
-        if let Some(old) = formerly.map(Key::Stack) {
-            let old_record = {
-                let state = self.state();
-                state.records.get(&old).cloned().filter(|_| !state.is_wanted(&old))
-            };
-            if let Some(mut record) = old_record {
-                // A rename: the record moves in one transaction, and the marks follow.
-                for app in record.apps.values_mut() {
-                    app.applied = None;
-                }
-                let changes =
-                    vec![Change::Forget(old), Change::Record(key.clone(), Box::new(record.clone()))];
-                self.commit(changes).await.ok()?;
-                return self.generation(key, record).await;
-            }
+        if let Some(old) = formerly.map(Key::Stack)
+            && !self.state().is_wanted(&old)
+            && let Some(record) = self.inherit(&old, key).await?
+        {
+            return self.generation(key, record).await;
         }
         let marked = match key {
             Key::Stack(name) => {
@@ -230,6 +226,39 @@ impl<W: World> Engine<W> {
             return None;
         }
         self.generation(key, Record { backend: Some(backend.clone()), ..Record::default() }).await
+    }
+
+    /// The stack that takes over this one, which is not wanted under its old name any more.
+    fn heir(&self, backend: &BackendName, key: &Key) -> Option<Key> {
+        let Key::Stack(name) = key else { return None };
+        let state = self.state();
+        if state.is_wanted(key) {
+            return None;
+        }
+        let mut all = state.wanted.stacks.values();
+        let heir = all.find(|s| s.formerly.as_ref() == Some(name) && s.target.backend == *backend)?;
+        Some(Key::Stack(heir.name.clone()))
+    }
+
+    /// A rename: the record moves in one transaction, and the marks follow. An heir that has a record of its own keeps
+    /// it, and finds what is there by the marks. `None`: the store did not take it.
+    async fn inherit(&self, old: &Key, heir: &Key) -> Option<Option<Record>> {
+        let (old_record, own) = {
+            let state = self.state();
+            (state.records.get(old).cloned(), state.records.contains_key(heir))
+        };
+        let Some(mut record) = old_record else {
+            return Some(None);
+        };
+        for app in record.apps.values_mut() {
+            app.applied = None;
+        }
+        let mut changes = vec![Change::Forget(old.clone())];
+        if !own {
+            changes.push(Change::Record(heir.clone(), Box::new(record.clone())));
+        }
+        self.commit(changes).await.ok()?;
+        Some(Some(record))
     }
 
     /// Moves the generation when the spec is not what it was.
@@ -327,8 +356,19 @@ impl<W: World> Engine<W> {
             }
             return Ok(Went::Rest);
         }
+        if !self.is_surely_absent(key, record, plan, observed) {
+            return Ok(Went::Again);
+        }
         let before = record.clone();
         let mut changes = self.learned(key, record, desired, plan, true);
+        for step in &plan.steps {
+            if let Step::Deploy { app, .. } = step
+                && let Some(entry) = record.apps.get_mut(app)
+            {
+                // A crash between the write and its deployment must not pass for the end of both.
+                entry.deploy_due = true;
+            }
+        }
         if *record != before || !changes.is_empty() {
             changes.push(Change::Record(key.clone(), Box::new(record.clone())));
             self.commit(changes).await?;
@@ -351,6 +391,26 @@ impl<W: World> Engine<W> {
             forget_what_changed(observed);
         }
         Ok(Went::Again)
+    }
+
+    /// What the store does not know is made only after two looks agree that it is not there: the store may have been
+    /// lost, and one list may be short.
+    fn is_surely_absent(&self, key: &Key, record: &Record, plan: &Plan, observed: &Observed) -> bool {
+        let makes = plan.steps.iter().any(|s| matches!(s, Step::CreateApp { .. }));
+        let known = record.apps.values().any(|a| a.id.is_some());
+        let (true, false, Some(fleet)) = (makes, known, &observed.fleet) else {
+            return true;
+        };
+        let mut state = self.state();
+        let transient = state.transient(key);
+        match transient.absent {
+            Some(first) if fleet.at > first => true,
+            _ => {
+                transient.absent = Some(fleet.at);
+                transient.fresh_after = transient.fresh_after.max(fleet.at);
+                false
+            }
+        }
     }
 
     /// Addresses that creates under way will take.

@@ -78,6 +78,8 @@ pub(crate) struct Account {
     pub(crate) audited: Option<Key>,
     /// Keys that the audit is due to read, with what adds up to one.
     pub(crate) audit_due: f64,
+    /// Places that a stack was woken for because it does not use them.
+    pub(crate) places_told: BTreeSet<String>,
     pub(crate) next_pass: Option<Instant>,
     /// A pass has judged the account since the start.
     pub(crate) passed: bool,
@@ -88,6 +90,8 @@ pub(crate) struct Account {
 pub(crate) struct Transient {
     /// A view older than this does not show our own deletes.
     pub(crate) fresh_after: Time,
+    /// The first look that did not show a stack which the store does not know either.
+    pub(crate) absent: Option<Time>,
     /// Applications as our writes left them.
     pub(crate) overlay: BTreeMap<AppId, (Time, SeenApp)>,
     /// Read everything again in the next run.

@@ -11,6 +11,9 @@ use std::fmt;
 /// How every mark begins.
 pub const PREFIX: &str = "berth/1 ";
 
+/// The description of environments that Berth makes. They have no mark of their own: their project has.
+pub const OUR_ENVIRONMENT: &str = "Made by Berth";
+
 /// The mark of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {

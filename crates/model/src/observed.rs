@@ -4,7 +4,7 @@
 use crate::desired::{Child, ChildKey};
 use crate::field::Fields;
 use crate::ids::{AppId, ChildId, DeploymentId, EnvironmentId, ProjectId, ProjectName, ServiceName};
-use crate::mark::MarkSeen;
+use crate::mark::{MarkSeen, PlaceMark};
 use crate::secret::Secret;
 use crate::time::Time;
 use std::collections::{BTreeMap, HashMap};
@@ -97,6 +97,8 @@ pub struct SeenProject {
     pub name: ProjectName,
     /// Its description, where the list shows it.
     pub description: Option<String>,
+    /// The mark in it, if it is ours.
+    pub mark: Option<PlaceMark>,
     /// Its variables as text.
     pub env: Secret,
     /// Its environments.

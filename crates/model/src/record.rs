@@ -63,6 +63,9 @@ pub struct AppRecord {
     pub applied: Option<Hash>,
     /// The hash that the live service was last seen with, its update completed.
     pub live: Option<Hash>,
+    /// Something that reaches the container only with a deployment was written, and none was asked for yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deploy_due: bool,
     /// The version that is being rolled out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,

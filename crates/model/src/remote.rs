@@ -76,6 +76,13 @@ pub enum Write {
         /// Which.
         id: ProjectId,
     },
+    /// Removes an empty environment.
+    RemoveEnvironment {
+        /// Of which project.
+        project: ProjectId,
+        /// Which.
+        id: EnvironmentId,
+    },
     /// Makes an environment.
     CreateEnvironment {
         /// Where.
@@ -185,6 +192,7 @@ impl Write {
             Write::CreateProject { .. } => "create_project",
             Write::UpdateProject { .. } => "update_project",
             Write::RemoveProject { .. } => "remove_project",
+            Write::RemoveEnvironment { .. } => "remove_environment",
             Write::CreateEnvironment { .. } => "create_environment",
             Write::UpdateEnvironment { .. } => "update_environment",
             Write::CreateApp { .. } => "create_app",

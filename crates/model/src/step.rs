@@ -83,6 +83,15 @@ pub enum Step {
         /// To be shown.
         name: String,
     },
+    /// Remove an environment that is empty and ours.
+    RemoveEnvironment {
+        /// Of which project.
+        project: ProjectId,
+        /// Which.
+        id: crate::ids::EnvironmentId,
+        /// To be shown.
+        name: String,
+    },
     /// Make an environment.
     CreateEnvironment {
         /// In which project; `None` is the one made in this plan.
@@ -210,6 +219,7 @@ impl Step {
             Step::CreateProject { .. }
             | Step::UpdateProject { .. }
             | Step::RemoveProject { .. }
+            | Step::RemoveEnvironment { .. }
             | Step::CreateEnvironment { .. }
             | Step::UpdateEnvironment { .. }
             | Step::MoveApp { .. } => Phase::Place,

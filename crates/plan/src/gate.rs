@@ -465,7 +465,7 @@ fn enter(rollout: &mut Rollout, phase: Phase, now: Time) {
 }
 
 /// Looks come quickly at first and slow down with the wait: a sixth of what was waited already.
-fn pace(waited: Duration) -> Duration {
+pub(crate) fn pace(waited: Duration) -> Duration {
     (waited / 6).clamp(Duration::from_millis(150), Duration::from_secs(5))
 }
 

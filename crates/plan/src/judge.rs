@@ -2,7 +2,7 @@
 //!
 //! Made for hundreds of stacks a pass: two fingerprints are compared and nothing is allocated.
 
-use crate::app::same_image;
+use crate::runs::same_image;
 use berth_model::desired::{Child, ChildKey, Desired};
 use berth_model::field::{Field, Value};
 use berth_model::ids::{AppId, AppName, EnvironmentId, ServiceName};

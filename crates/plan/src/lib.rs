@@ -15,6 +15,7 @@ mod place;
 mod project;
 mod remove;
 mod render;
+mod runs;
 
 pub use compile::{
     Compiled, Existing, HASH_LABEL, LATER, Secrets, Surroundings, child_digest, compile, display_name,

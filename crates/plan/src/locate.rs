@@ -62,6 +62,7 @@ impl<'a> Planner<'a> {
                                 if m.id.is_none() && m.app == app.name)
                     });
                     self.drop_begun(&what, &app.name, twins);
+                    self.tell_twins(desired, app, seen, fleet);
                     return self.still_ours(&what, seen);
                 }
                 Recorded::Unclear => return Located::Blocked,
@@ -124,6 +125,24 @@ impl<'a> Planner<'a> {
             return located;
         }
         Located::None
+    }
+
+    /// Second finished applications of an app: made by us while no store and no list knew of the first. Which of them
+    /// people use is not for Berth to guess.
+    fn tell_twins(&mut self, desired: &Desired, app: &DesiredApp, kept: &SeenApp, fleet: &FleetView) {
+        for other in fleet.of_stack(desired.stack.as_str()).filter(|o| o.id != kept.id) {
+            if matches!(&other.mark, MarkSeen::Ours(m) if m.id.as_ref() == Some(&other.id) && m.app == app.name)
+            {
+                self.block(
+                    format!("application {}", other.id),
+                    Reason::Duplicate,
+                    format!(
+                        "it carries the complete mark of app {} as {} does, which is the one that is kept; delete it by hand",
+                        app.name, kept.id
+                    ),
+                );
+            }
+        }
     }
 
     fn own(&mut self, app: &DesiredApp, seen: &SeenApp, mark: &Mark) {

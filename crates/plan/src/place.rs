@@ -6,7 +6,7 @@ use berth_model::desired::Desired;
 use berth_model::field::Difference;
 use berth_model::ids::{EnvironmentId, ProjectId};
 use berth_model::mark;
-use berth_model::observed::{FleetView, Seen, SeenProject};
+use berth_model::observed::{EnvironmentDetail, FleetView, Seen, SeenEnvironment, SeenProject};
 use berth_model::record::IntentTarget;
 use berth_model::remote::Read;
 use berth_model::stack::Place;
@@ -46,7 +46,11 @@ impl Planner<'_> {
             .environments
             .iter()
             .find(|e| e.id.as_str() == wanted)
-            .or_else(|| project.environments.iter().find(|e| e.name == wanted));
+            // Of two of one name (one create that took effect twice), the one that is lived in.
+            .or_else(|| {
+                let same = project.environments.iter().filter(|e| e.name == wanted);
+                same.min_by_key(|e| std::cmp::Reverse(e.services))
+            });
         if let Some(environment) = environment {
             return Some(Spot {
                 project: Some(project.id.clone()),
@@ -146,9 +150,8 @@ impl Planner<'_> {
             }
         }
         let names = |p: &&SeenProject| {
-            let mark = mark::read_place(p.description.as_deref().unwrap_or(""), self.policy.owner);
-            mark.and_then(|m| m.stack)
-                .is_some_and(|s| s == desired.stack || Some(&s) == desired.formerly.as_ref())
+            let stack = p.mark.as_ref().and_then(|m| m.stack.as_ref());
+            stack.is_some_and(|s| *s == desired.stack || Some(s) == desired.formerly.as_ref())
         };
         if let Some(ours) = fleet.projects.iter().filter(names).min_by(|a, b| a.id.cmp(&b.id)) {
             self.learn(Learned::Project { id: Some(ours.id.clone()) });
@@ -157,10 +160,11 @@ impl Planner<'_> {
         }
         // Marked for a stack that has no service in it: left over from a name this stack had once.
         let empty = |p: &&SeenProject| p.environments.iter().all(|e| e.services == 0);
-        let ours_by_name = fleet.projects.iter().filter(|p| p.name.as_str() == name).find(|p| {
-            mark::read_place(p.description.as_deref().unwrap_or(""), self.policy.owner)
-                .is_some_and(|m| m.stack.is_some())
-        });
+        let ours_by_name = fleet
+            .projects
+            .iter()
+            .filter(|p| p.name.as_str() == name)
+            .find(|p| p.mark.as_ref().is_some_and(|m| m.stack.is_some()));
         if let Some(left_over) = ours_by_name.filter(empty) {
             self.learn(Learned::Project { id: Some(left_over.id.clone()) });
             self.rename_mark(desired, left_over);
@@ -185,18 +189,50 @@ impl Planner<'_> {
             return;
         };
         for project in &fleet.projects {
-            let mark = mark::read_place(project.description.as_deref().unwrap_or(""), self.policy.owner);
-            let twin = project.id != kept && mark.is_some_and(|m| m.stack.as_ref() == Some(&desired.stack));
+            let ours = project.mark.as_ref().is_some_and(|m| m.stack.as_ref() == Some(&desired.stack));
+            let twin = project.id != kept && ours;
             if twin && project.environments.iter().all(|e| e.services == 0) {
                 self.step(Step::RemoveProject { id: project.id.clone(), name: project.name.to_string() });
             }
         }
     }
 
+    /// In a project of its own, environments that Berth made and that hold nothing any more go, once everything else
+    /// is done: the stack moved to another one, or one create took effect twice.
+    pub(crate) fn drop_idle_environments(&mut self, spot: &Spot, fleet: &FleetView) {
+        let (Some(kept), Some(used)) = (&spot.project, &spot.environment) else {
+            return;
+        };
+        let Some(project) = fleet.projects.iter().find(|p| p.id == *kept) else {
+            return;
+        };
+        if !idle_environments(project, used).any(|_| true) {
+            return;
+        }
+        let detail = match self.input.observed.projects.get(kept) {
+            Some(Seen::Present(detail)) => detail,
+            Some(_) => return,
+            None => return self.look(Read::Project(kept.clone())),
+        };
+        let ours = |e: &&EnvironmentDetail| {
+            e.description.as_deref() == Some(mark::OUR_ENVIRONMENT)
+                && e.services == 0
+                && !e.is_default
+                && e.id != *used
+        };
+        for environment in detail.environments.iter().filter(ours) {
+            self.step(Step::RemoveEnvironment {
+                project: kept.clone(),
+                id: environment.id.clone(),
+                name: environment.name.clone(),
+            });
+        }
+    }
+
     /// After a rename the project's mark follows, so that a lost store still finds it.
     fn rename_mark(&mut self, desired: &Desired, project: &SeenProject) {
         let description = project.description.as_deref();
-        let Some(mark) = mark::read_place(description.unwrap_or(""), self.policy.owner) else {
+        let Some(mark) = project.mark.clone() else {
             return;
         };
         if mark.stack.as_ref() == Some(&desired.stack) || mark.stack.is_none() {
@@ -224,6 +260,14 @@ impl Planner<'_> {
         self.step(Step::CreateProject { name: name.to_owned(), words: None });
         Found::Made
     }
+}
+
+/// Environments of a project, but for the default one and the one in use, that no list shows anything in.
+pub(crate) fn idle_environments<'p>(
+    project: &'p SeenProject,
+    used: &'p EnvironmentId,
+) -> impl Iterator<Item = &'p SeenEnvironment> {
+    project.environments.iter().filter(move |e| !e.is_default && e.services == 0 && e.id != *used)
 }
 
 enum Found<'f> {

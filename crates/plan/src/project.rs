@@ -146,8 +146,7 @@ impl Planner<'_> {
             .collect();
         match named.as_slice() {
             [one] => {
-                let mark = mark::read_place(one.description.as_deref().unwrap_or(""), self.policy.owner);
-                if mark.is_some_and(|m| m.stack.is_none()) {
+                if one.mark.as_ref().is_some_and(|m| m.stack.is_none()) {
                     self.learn(Learned::Project { id: Some(one.id.clone()) });
                 }
                 Some(Some(one.id.clone()))

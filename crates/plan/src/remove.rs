@@ -104,6 +104,9 @@ impl<'a> Planner<'a> {
             }
         } else {
             objects.extend(self.marked(stack, app, fleet));
+            if let Some(formerly) = formerly {
+                objects.extend(self.marked(formerly, app, fleet));
+            }
         }
         if objects.is_empty() {
             if record.is_some() {
@@ -261,8 +264,7 @@ impl<'a> Planner<'a> {
     pub(crate) fn remove_own_project(&mut self, stack: &StackName, fleet: &'a FleetView) {
         let recorded = self.input.record.project.as_ref().and_then(|p| p.id.as_ref());
         let ours = fleet.projects.iter().find(|p| {
-            let mark = mark::read_place(p.description.as_deref().unwrap_or(""), self.policy.owner);
-            mark.is_some_and(|m| m.stack.as_ref() == Some(stack)) || Some(&p.id) == recorded
+            p.mark.as_ref().is_some_and(|m| m.stack.as_ref() == Some(stack)) || Some(&p.id) == recorded
         });
         let Some(project) = ours else {
             if recorded.is_some() {

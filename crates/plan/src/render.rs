@@ -99,6 +99,9 @@ fn step_lines(step: &Step, out: &mut Vec<Line>) {
             fields(out, "update", &format!("project {id}"), differences);
         }
         Step::RemoveProject { name, .. } => out.push(Line::new("delete", format!("project {name}"))),
+        Step::RemoveEnvironment { name, .. } => {
+            out.push(Line::new("delete", format!("environment {name}")));
+        }
         Step::CreateEnvironment { name, .. } => {
             out.push(Line::new("create", format!("environment {name}")));
         }

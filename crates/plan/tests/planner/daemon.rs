@@ -270,6 +270,13 @@ impl Daemon {
                 return Ok(thought.plan);
             }
             self.learn(&thought, world, true);
+            for step in &thought.plan.steps {
+                if let Step::Deploy { app, .. } = step
+                    && let Some(entry) = self.record.apps.get_mut(app)
+                {
+                    entry.deploy_due = true;
+                }
+            }
             for (at, step) in thought.plan.steps.iter().enumerate() {
                 let last = is_last_of_app(&thought.plan.steps, at);
                 if self.perform(step, last, thought.desired.as_ref(), world)? {
@@ -354,6 +361,7 @@ impl Daemon {
                 };
                 let before = entry.clone();
                 entry.live = None;
+                entry.deploy_due = false;
                 entry.rollout = Some(Rollout {
                     hash: *hash,
                     token: token.clone(),
@@ -386,6 +394,10 @@ impl Daemon {
                 if !duplicate {
                     self.record.apps.entry(app.clone()).or_default().deleted_at = Some(world.now);
                 }
+                Ok(true)
+            }
+            Step::RemoveEnvironment { project, id, .. } => {
+                self.call(&Write::RemoveEnvironment { project: project.clone(), id: id.clone() }, world)?;
                 Ok(true)
             }
             Step::RemoveProject { id, .. } => {

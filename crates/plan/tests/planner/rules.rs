@@ -65,6 +65,14 @@ fn ours(daemon: &Daemon, world: &World, plan: &Plan, step: &Step) {
                 "removes project {id}, which others made: {plan:#?}"
             );
         }
+        Step::RemoveEnvironment { project, id, .. } => {
+            let found = world.projects.iter().find(|(p, _)| p.id == *project);
+            let empty = !world.apps.values().any(|a| a.environment == *id);
+            assert!(
+                found.is_none_or(|(_, ours)| *ours) && empty,
+                "removes environment {id}, which is in use or others made: {plan:#?}"
+            );
+        }
         Step::UpdateChild { app, id, .. } | Step::RemoveChild { app, id, .. } => {
             let seen = id_of(daemon, plan, app).and_then(|a| world.apps.get(&a));
             let foreign =

@@ -198,6 +198,11 @@ impl World {
                 }
                 return Written::Environment(id);
             }
+            Write::RemoveEnvironment { project, id } => {
+                if let Some((p, _)) = self.projects.iter_mut().find(|(p, _)| p.id == *project) {
+                    p.environments.retain(|e| e.id != *id);
+                }
+            }
             Write::RemoveProject { id } => self.projects.retain(|(p, _)| p.id != *id),
             Write::UpdateProject { .. } | Write::UpdateEnvironment { .. } => {}
             Write::CreateApp { environment, name, service_base, description } => {
@@ -321,6 +326,7 @@ impl World {
                 .projects
                 .iter()
                 .map(|(p, _)| SeenProject {
+                    mark: p.description.as_deref().and_then(|d| berth_model::mark::read_place(d, owner)),
                     id: p.id.clone(),
                     name: p.name.clone(),
                     description: p.description.clone(),
