@@ -246,8 +246,12 @@ fn late_places(state: &mut State, backend: &BackendName, view: &FleetView) -> BT
     };
     for project in &view.projects {
         let Some(stack) = project.mark.as_ref().and_then(|m| m.stack.as_ref()) else { continue };
-        let key = Key::Stack(stack.clone());
-        let (Some(wanted), Some(record)) = (state.wanted.stacks.get(stack), state.records.get(&key)) else {
+        let heir = || state.wanted.stacks.values().find(|s| s.formerly.as_ref() == Some(stack));
+        let Some(wanted) = state.wanted.stacks.get(stack).or_else(heir) else {
+            continue;
+        };
+        let key = Key::Stack(wanted.name.clone());
+        let Some(record) = state.records.get(&key) else {
             continue;
         };
         let kept = record.project.as_ref().and_then(|p| p.id.as_ref());

@@ -403,14 +403,13 @@ impl<W: World> Engine<W> {
         };
         let mut state = self.state();
         let transient = state.transient(key);
-        match transient.absent {
-            Some(first) if fleet.at > first => true,
-            _ => {
-                transient.absent = Some(fleet.at);
-                transient.fresh_after = transient.fresh_after.max(fleet.at);
-                false
-            }
+        let this = Arc::downgrade(fleet);
+        let agreed = transient.absent.as_ref().is_some_and(|first| !first.ptr_eq(&this));
+        if !agreed {
+            transient.absent = Some(this);
+            transient.fresh_after = transient.fresh_after.max(fleet.at);
         }
+        agreed
     }
 
     /// Addresses that creates under way will take.

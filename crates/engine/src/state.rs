@@ -10,7 +10,7 @@ use berth_model::record::{Intent, Record, StackStatus};
 use berth_plan::{Expected, Hold};
 use berth_ports::{SecretRow, Snapshot, Wanted};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -91,7 +91,7 @@ pub(crate) struct Transient {
     /// A view older than this does not show our own deletes.
     pub(crate) fresh_after: Time,
     /// The first look that did not show a stack which the store does not know either.
-    pub(crate) absent: Option<Time>,
+    pub(crate) absent: Option<Weak<FleetView>>,
     /// Applications as our writes left them.
     pub(crate) overlay: BTreeMap<AppId, (Time, SeenApp)>,
     /// Read everything again in the next run.

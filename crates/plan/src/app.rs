@@ -88,6 +88,9 @@ impl<'a> Planner<'a> {
             if moved_out {
                 // It had a project of its own once; the apps have left it.
                 self.remove_own_project(&desired.stack, fleet);
+                if let Some(formerly) = &desired.formerly {
+                    self.remove_own_project(formerly, fleet);
+                }
             } else {
                 self.drop_twin_projects(desired, fleet);
                 self.drop_idle_environments(&spot, fleet);

@@ -158,8 +158,12 @@ impl Planner<'_> {
             self.rename_mark(desired, ours);
             return Found::There(ours);
         }
-        // Marked for a stack that has no service in it: left over from a name this stack had once.
-        let empty = |p: &&SeenProject| p.environments.iter().all(|e| e.services == 0);
+        // Marked for another stack, but nothing in it is anybody else's: left over from a name this stack had once.
+        let empty = |p: &&SeenProject| {
+            let services: usize = p.environments.iter().map(|e| e.services).sum();
+            let own = fleet.of_stack(desired.stack.as_str()).filter(|a| a.project == p.id).count();
+            services == own
+        };
         let ours_by_name = fleet
             .projects
             .iter()
@@ -189,7 +193,8 @@ impl Planner<'_> {
             return;
         };
         for project in &fleet.projects {
-            let ours = project.mark.as_ref().is_some_and(|m| m.stack.as_ref() == Some(&desired.stack));
+            let stack = project.mark.as_ref().and_then(|m| m.stack.as_ref());
+            let ours = stack.is_some_and(|s| *s == desired.stack || Some(s) == desired.formerly.as_ref());
             let twin = project.id != kept && ours;
             if twin && project.environments.iter().all(|e| e.services == 0) {
                 self.step(Step::RemoveProject { id: project.id.clone(), name: project.name.to_string() });
