@@ -168,6 +168,7 @@ impl Rig {
             backends: [(main, BackendOptions { check_registry: true })].into(),
             intervals: self.options.intervals.clone(),
             runs: 32,
+            makes: 8,
             settle: Duration::from_secs(60),
             probes: 8,
         };

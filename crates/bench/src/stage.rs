@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
@@ -129,6 +129,30 @@ impl Stage {
     /// From now on every answer takes this long.
     pub(crate) async fn latency(&mut self, ms: u64) -> Result<()> {
         self.order(json!({"op": "latency", "ms": ms})).await.map(drop)
+    }
+
+    /// What an answer really takes, in seconds: timers and sockets add to what was ordered. The mean of calls one after
+    /// the other, while nothing else happens.
+    pub(crate) async fn answer_seconds(&self) -> Result<f64> {
+        const CALLS: u32 = 40;
+        let port = port(&self.hello, "api")?;
+        let key = self.hello["key"].as_str().unwrap_or_default();
+        let request = format!(
+            "GET /api/settings.getDokployVersion HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nx-api-key: {key}\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        let mut answer = [0u8; 4096];
+        let began = std::time::Instant::now();
+        for _ in 0..CALLS {
+            stream.write_all(request.as_bytes()).await?;
+            let read = stream.read(&mut answer).await?;
+            ensure!(
+                answer[..read].starts_with(b"HTTP/1.1 200"),
+                "the simulator does not answer a plain call"
+            );
+        }
+        Ok(began.elapsed().as_secs_f64() / f64::from(CALLS))
     }
 
     /// Forgets the calls so far; tells the simulator's time in milliseconds.

@@ -199,7 +199,8 @@ pub async fn engine(
         intervals: config.intervals.clone(),
         // A run makes its calls one by one and waits for looks that it shares with others: many more runs than places
         // for calls keep the places full, and let looks be shared.
-        runs: in_flight * 8,
+        runs: in_flight * 64,
+        makes: in_flight * 8,
         settle: longest + Duration::from_secs(30),
         probes: 16,
     };

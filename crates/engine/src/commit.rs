@@ -43,13 +43,10 @@ impl<W: World> Engine<W> {
                     let _ = self.events.send(event);
                 }
                 Change::Secret(row) => {
-                    state
-                        .secrets
-                        .retain(|r| (&r.stack, &r.app, &r.name) != (&row.stack, &row.app, &row.name));
-                    state.secrets.push(row);
+                    state.secrets.put(row);
                 }
                 Change::RemoveSecret { stack, app, name } => {
-                    state.secrets.retain(|r| (&r.stack, &r.app, &r.name) != (&stack, &app, &name));
+                    state.secrets.remove(&stack, app.as_ref(), &name);
                 }
                 Change::RequestsDone(n) => state.last_request = n,
                 Change::Run(_) | Change::Version(_) | Change::Request { .. } => {}

@@ -31,7 +31,7 @@ use berth_ports::{Clock, PortError, Store, World};
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 /// What the engine works with.
 pub struct Parts<W: World> {
@@ -57,6 +57,8 @@ pub struct Engine<W: World> {
     options: Options,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
+    /// Places for runs that make applications.
+    making: BTreeMap<BackendName, Semaphore>,
     /// Something in the queue changed.
     stirred: Notify,
     events: broadcast::Sender<berth_model::event::Event>,
@@ -80,7 +82,10 @@ impl<W: World> Engine<W> {
         let metrics = Arc::new(Metrics::new(parts.platforms.keys().map(BackendName::as_str)));
         let state = State::new(snapshot, parts.platforms.keys(), parts.clock.now());
         let (events, _) = broadcast::channel(1024);
+        let making =
+            parts.platforms.keys().map(|b| (b.clone(), Semaphore::new(options.makes.max(1)))).collect();
         Ok(Arc::new(Self {
+            making,
             parts,
             options,
             metrics,

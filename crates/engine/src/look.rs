@@ -62,6 +62,9 @@ impl<W: World> Engine<W> {
         if fresh {
             // Before anybody plans with this view: it may show too little.
             state.guard(backend);
+            if let Ok(view) = &result {
+                state.sight(backend, view);
+            }
         }
         result
     }

@@ -296,6 +296,20 @@ impl State {
         Some((Key::Stack(first), message))
     }
 
+    /// Notes which stacks a look shows that the store does not know.
+    pub(crate) fn sight(&mut self, backend: &BackendName, view: &FleetView) {
+        let marks = view.apps.iter().filter_map(|a| match &a.mark {
+            MarkSeen::Ours(mark) => Some(&mark.stack),
+            MarkSeen::None | MarkSeen::Foreign(_) => None,
+        });
+        let unknown: Vec<StackName> =
+            marks.filter(|s| !self.records.contains_key(&Key::Stack((*s).clone()))).cloned().collect();
+        if let Some(account) = self.accounts.get_mut(backend) {
+            account.looks += 1;
+            account.sighted.extend(unknown);
+        }
+    }
+
     /// Judges how much this account would lose or make again at once.
     pub(crate) fn guard(&mut self, backend: &BackendName) {
         let mut removing = BTreeSet::new();

@@ -22,7 +22,7 @@ impl<W: World> Engine<W> {
         }
         // Given secrets come the same way as requests: read again whenever anything was asked.
         if let Answer::Secrets(rows) = self.parts.store.query(Query::Secrets).await? {
-            self.state().secrets = rows;
+            self.state().secrets = crate::state::Secrets::new(rows);
         }
         for (number, request) in requests {
             let mut changes = self.carry_out(&request).await?;

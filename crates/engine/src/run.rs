@@ -141,6 +141,7 @@ impl<W: World> Engine<W> {
         let mut did = Vec::new();
         let mut observed = Observed::default();
         let mut desired = None;
+        let mut place = None;
         for _ in 0..TURNS {
             let end = |plan, desired, error, did, gone| Ended { plan, desired, error, did, gone };
             if self.state().stopping {
@@ -160,6 +161,18 @@ impl<W: World> Engine<W> {
                 Err(error) => return end(Plan::default(), desired, Some(error), did, false),
             };
             desired = compiled;
+            if place.is_none()
+                && plan.steps.iter().any(|s| matches!(s, Step::CreateApp { .. }))
+                && let Some(making) = self.making.get(backend)
+            {
+                if let Ok(free) = making.try_acquire() {
+                    place = Some(free);
+                } else {
+                    // What was planned may be old by the time there is a place.
+                    place = making.acquire().await.ok();
+                    continue;
+                }
+            }
             match self
                 .take_turn(backend, turn, &mut record, &mut observed, &plan, desired.as_ref(), &mut did)
                 .await
@@ -356,7 +369,7 @@ impl<W: World> Engine<W> {
             }
             return Ok(Went::Rest);
         }
-        if !self.is_surely_absent(key, record, plan, observed) {
+        if !self.is_surely_absent(backend, key, record, plan, observed) {
             return Ok(Went::Again);
         }
         let before = record.clone();
@@ -394,22 +407,31 @@ impl<W: World> Engine<W> {
     }
 
     /// What the store does not know is made only after two looks agree that it is not there: the store may have been
-    /// lost, and one list may be short.
-    fn is_surely_absent(&self, key: &Key, record: &Record, plan: &Plan, observed: &Observed) -> bool {
+    /// lost or restored before the start, and one list may be short.
+    fn is_surely_absent(
+        &self,
+        backend: &BackendName,
+        key: &Key,
+        record: &Record,
+        plan: &Plan,
+        observed: &Observed,
+    ) -> bool {
         let makes = plan.steps.iter().any(|s| matches!(s, Step::CreateApp { .. }));
         let known = record.apps.values().any(|a| a.id.is_some());
-        let (true, false, Some(fleet)) = (makes, known, &observed.fleet) else {
+        let (true, false, Some(fleet), Key::Stack(name)) = (makes, known, &observed.fleet, key) else {
             return true;
         };
         let mut state = self.state();
-        let transient = state.transient(key);
-        let this = Arc::downgrade(fleet);
-        let agreed = transient.absent.as_ref().is_some_and(|first| !first.ptr_eq(&this));
-        if !agreed {
-            transient.absent = Some(this);
-            transient.fresh_after = transient.fresh_after.max(fleet.at);
+        let Some(account) = state.accounts.get_mut(backend) else {
+            return true;
+        };
+        // Shown once and not now: one look more decides.
+        if account.looks >= 2 && !account.sighted.remove(name) {
+            return true;
         }
-        agreed
+        let transient = state.transient(key);
+        transient.fresh_after = transient.fresh_after.max(fleet.at);
+        false
     }
 
     /// Addresses that creates under way will take.

@@ -4,13 +4,13 @@
 use crate::queue::Queue;
 use berth_model::Time;
 use berth_model::condition::{Phase, Reason};
-use berth_model::ids::{AppId, AppName, BackendName, Key, OperationId};
+use berth_model::ids::{AppId, AppName, BackendName, Key, OperationId, StackName};
 use berth_model::observed::{FleetView, SeenApp};
 use berth_model::record::{Intent, Record, StackStatus};
 use berth_plan::{Expected, Hold};
 use berth_ports::{SecretRow, Snapshot, Wanted};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,8 +23,10 @@ pub struct Options {
     pub backends: BTreeMap<BackendName, BackendOptions>,
     /// Times.
     pub intervals: berth_model::config::Intervals,
-    /// Runs at once, per account.
+    /// Runs at once, per account: what was woken starts soon, however many others are at it.
     pub runs: usize,
+    /// Runs at once that make new applications, per account: the first of many is done early, not all of them late.
+    pub makes: usize,
     /// What an unanswered create may take to show: the call's own time limit and 30 s.
     pub settle: Duration,
     /// Health checks at once.
@@ -43,7 +45,7 @@ pub(crate) struct State {
     pub(crate) records: BTreeMap<Key, Record>,
     pub(crate) intents: BTreeMap<OperationId, Intent>,
     pub(crate) statuses: BTreeMap<Key, StackStatus>,
-    pub(crate) secrets: Vec<SecretRow>,
+    pub(crate) secrets: Secrets,
     pub(crate) last_event: u64,
     pub(crate) last_run: u64,
     pub(crate) last_request: u64,
@@ -63,10 +65,43 @@ pub(crate) struct State {
     pub(crate) probe_of: HashMap<Key, Instant>,
 }
 
+/// Given secrets, sealed, by stack.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(HashMap<String, Vec<SecretRow>>);
+
+impl Secrets {
+    pub(crate) fn new(rows: Vec<SecretRow>) -> Self {
+        let mut all = Self::default();
+        for row in rows {
+            all.0.entry(row.stack.clone()).or_default().push(row);
+        }
+        all
+    }
+
+    pub(crate) fn find(&self, stack: &str, app: Option<&AppName>, name: &str) -> Option<&SecretRow> {
+        self.0.get(stack)?.iter().find(|r| r.app.as_ref() == app && r.name == name)
+    }
+
+    pub(crate) fn put(&mut self, row: SecretRow) {
+        self.remove(&row.stack, row.app.as_ref(), &row.name);
+        self.0.entry(row.stack.clone()).or_default().push(row);
+    }
+
+    pub(crate) fn remove(&mut self, stack: &str, app: Option<&AppName>, name: &str) {
+        if let Some(rows) = self.0.get_mut(stack) {
+            rows.retain(|r| !(r.app.as_ref() == app && r.name == name));
+        }
+    }
+}
+
 /// What is known of an account between runs.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     pub(crate) view: Option<Arc<FleetView>>,
+    /// Looks since the start.
+    pub(crate) looks: u64,
+    /// Stacks that a look showed and the store does not know.
+    pub(crate) sighted: BTreeSet<StackName>,
     /// The last attempt to look failed: why.
     pub(crate) trouble: Option<(Reason, String)>,
     pub(crate) hold: Option<Hold>,
@@ -90,8 +125,6 @@ pub(crate) struct Account {
 pub(crate) struct Transient {
     /// A view older than this does not show our own deletes.
     pub(crate) fresh_after: Time,
-    /// The first look that did not show a stack which the store does not know either.
-    pub(crate) absent: Option<Weak<FleetView>>,
     /// Applications as our writes left them.
     pub(crate) overlay: BTreeMap<AppId, (Time, SeenApp)>,
     /// Read everything again in the next run.
@@ -120,7 +153,7 @@ impl State {
             records: snapshot.records.into_iter().collect(),
             intents: snapshot.intents.into_iter().map(|i| (i.op.clone(), i)).collect(),
             statuses: snapshot.statuses.into_iter().map(|s| (s.key.clone(), s)).collect(),
-            secrets: snapshot.secrets,
+            secrets: Secrets::new(snapshot.secrets),
             last_event: snapshot.last_event,
             last_run: snapshot.last_run,
             last_request: snapshot.last_request,

@@ -128,13 +128,7 @@ impl<W: World> Engine<W> {
     fn given(&self, stack: &str, app: Option<&AppName>, name: &str) -> Option<(Secret, u32)> {
         let row = {
             let state = self.state();
-            let find = |app: Option<&AppName>| {
-                state
-                    .secrets
-                    .iter()
-                    .find(|r| r.stack == stack && r.app.as_ref() == app && r.name == name)
-                    .cloned()
-            };
+            let find = |app: Option<&AppName>| state.secrets.find(stack, app, name).cloned();
             app.and_then(|a| find(Some(a))).or_else(|| find(None))?
         };
         let what = berth_ports::SealedFor { kind: "secret", stack, app: row.app.as_ref(), name };

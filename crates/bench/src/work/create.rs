@@ -19,12 +19,15 @@ pub(crate) async fn run(stacks: usize) -> Result<Report> {
     let daemon = Daemon::start(&stage).await?;
     daemon.passes(1.0).await?;
     daemon.idle().await?;
+    let latency = stage.answer_seconds().await?;
     stage.clear().await?;
     // All at once, as a checkout does.
     let began = Instant::now();
     stage.manifests(0..stacks)?;
     daemon
         .until(Duration::from_secs(300), "all Ready", async |d| {
+            // The list of all stacks costs the daemon more than many of its own turns.
+            tokio::time::sleep(Duration::from_millis(40)).await;
             let (_, text) = d.get("/api/v1/stacks").await?;
             Ok(ready(&text) >= stacks)
         })
@@ -32,7 +35,6 @@ pub(crate) async fn run(stacks: usize) -> Result<Report> {
     let seconds = began.elapsed().as_secs_f64();
     let counts = stage.counts().await?;
     let (memory, _) = daemon.memory()?;
-    let latency = LATENCY_MS as f64 / 1_000.0;
     let requests = number(&counts["requests"]);
     let domains = counts["by"]["domain.create"].as_f64().unwrap_or(0.0);
     let bound = (requests * latency / IN_FLIGHT).max(domains * latency / DOMAIN_WRITES);
@@ -42,6 +44,7 @@ pub(crate) async fn run(stacks: usize) -> Result<Report> {
     report.at_most("writes_per_stack", number(&counts["writes"]) / stacks as f64, 5.0);
     report.at_most("reads", number(&counts["reads"]), 150.0);
     report.at_most("deploys", number(&counts["deploys"]), stacks as f64);
+    report.set("answer_ms", latency * 1_000.0);
     report.set("bound_seconds", bound);
     report.at_most("seconds", seconds, bound * 1.2);
     report.set("rss_mib", memory);
