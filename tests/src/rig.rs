@@ -231,6 +231,7 @@ impl Rig {
                 None => out.push_str("  no status\n"),
             }
         }
+        out.push_str(&format!("not judged yet: {:?}\n", engine.unjudged()));
         if std::env::var("BERTH_TELL").is_err() {
             out.push_str("(BERTH_TELL=1 shows commits and calls)\n");
             return out;

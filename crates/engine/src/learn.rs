@@ -79,7 +79,10 @@ impl<W: World> Engine<W> {
                 self.state().transient(key).fresh_after = now;
             }
             Learned::Orphaned { app, service } => {
-                record.apps.remove(app);
+                if let Some(id) = record.apps.remove(app).and_then(|entry| entry.id) {
+                    self.state().transient(key).overlay.remove(&id);
+                }
+                self.state().transient(key).fresh_after = now;
                 let command = format!("docker service rm {service}");
                 changes.push(self.event(
                     key,

@@ -5,11 +5,11 @@ use crate::queue::Lane;
 use crate::run::is_marked;
 use crate::state::State;
 use berth_model::condition::Reason;
-use berth_model::ids::{BackendName, Key, StackName};
+use berth_model::ids::{AppName, BackendName, Key, StackName};
 use berth_model::mark::MarkSeen;
 use berth_model::observed::FleetView;
 use berth_plan::{Guard, Verdict, guard, judge};
-use berth_ports::{Platform, Trust, Wanted, World};
+use berth_ports::{Change, Platform, PortError, Trust, Wanted, World};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,9 @@ impl<W: World> Engine<W> {
     }
 
     async fn judge_all(&self, backend: &BackendName, view: &FleetView) {
+        if let Err(error) = self.bury(backend, view).await {
+            tracing::warn!(%error, "orphans that are gone could not be struck off");
+        }
         let (woken, event) = {
             let mut state = self.state();
             let event = state.untold_hold(backend);
@@ -103,6 +106,35 @@ impl<W: World> Engine<W> {
         for (key, why) in woken {
             self.wake(&key, Lane::Drift, why);
         }
+    }
+
+    /// Strikes off orphans that a look does not show any more.
+    async fn bury(&self, backend: &BackendName, view: &FleetView) -> Result<(), PortError> {
+        let Some(services) = view.services.present() else {
+            return Ok(());
+        };
+        let mut changes = Vec::new();
+        let mut keys = Vec::new();
+        {
+            let state = self.state();
+            for (key, record) in state.records.iter().filter(|(_, r)| !r.tombstones.is_empty()) {
+                if record.backend.as_ref() != Some(backend) {
+                    continue;
+                }
+                let mut record = record.clone();
+                let before = record.tombstones.len();
+                record.tombstones.retain(|t| services.contains_key(&t.service) || t.since >= view.at);
+                if record.tombstones.len() < before {
+                    changes.push(Change::Record(key.clone(), Box::new(record)));
+                    keys.push(key.clone());
+                }
+            }
+        }
+        self.commit(changes).await?;
+        for key in keys {
+            self.wake(&key, Lane::Drift, "an orphan is gone");
+        }
+        Ok(())
     }
 
     /// Takes a new desired fleet: wakes what changed and what is gone.
@@ -296,14 +328,17 @@ impl State {
         Some((Key::Stack(first), message))
     }
 
-    /// Notes which stacks a look shows that the store does not know.
+    /// Notes which apps a look shows that the store does not know.
     pub(crate) fn sight(&mut self, backend: &BackendName, view: &FleetView) {
         let marks = view.apps.iter().filter_map(|a| match &a.mark {
-            MarkSeen::Ours(mark) => Some(&mark.stack),
+            MarkSeen::Ours(mark) => Some(mark),
             MarkSeen::None | MarkSeen::Foreign(_) => None,
         });
-        let unknown: Vec<StackName> =
-            marks.filter(|s| !self.records.contains_key(&Key::Stack((*s).clone()))).cloned().collect();
+        let known = |stack: &StackName, app: &AppName| {
+            self.records.get(&Key::Stack(stack.clone())).is_some_and(|r| r.apps.contains_key(app))
+        };
+        let unknown: Vec<_> =
+            marks.filter(|m| !known(&m.stack, &m.app)).map(|m| (m.stack.clone(), m.app.clone())).collect();
         if let Some(account) = self.accounts.get_mut(backend) {
             account.looks += 1;
             account.sighted.extend(unknown);

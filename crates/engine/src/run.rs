@@ -335,6 +335,7 @@ impl<W: World> Engine<W> {
             && plan.wait.is_none()
             && plan.writes().next().is_none()
             && record.apps.is_empty()
+            && record.tombstones.is_empty()
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -370,6 +371,8 @@ impl<W: World> Engine<W> {
             return Ok(Went::Rest);
         }
         if !self.is_surely_absent(backend, key, record, plan, observed) {
+            // A look of the same millisecond would be the same look.
+            tokio::time::sleep(Duration::from_millis(1)).await;
             return Ok(Went::Again);
         }
         let before = record.clone();
@@ -416,17 +419,26 @@ impl<W: World> Engine<W> {
         plan: &Plan,
         observed: &Observed,
     ) -> bool {
-        let makes = plan.steps.iter().any(|s| matches!(s, Step::CreateApp { .. }));
-        let known = record.apps.values().any(|a| a.id.is_some());
-        let (true, false, Some(fleet), Key::Stack(name)) = (makes, known, &observed.fleet, key) else {
+        let (Some(fleet), Key::Stack(name)) = (&observed.fleet, key) else {
             return true;
         };
+        let unknown: Vec<_> = plan
+            .steps
+            .iter()
+            .filter_map(|s| match s {
+                Step::CreateApp { app, .. } if !record.apps.contains_key(app) => {
+                    Some((name.clone(), app.clone()))
+                }
+                _ => None,
+            })
+            .collect();
         let mut state = self.state();
-        let Some(account) = state.accounts.get_mut(backend) else {
+        let Some(account) = state.accounts.get_mut(backend).filter(|_| !unknown.is_empty()) else {
             return true;
         };
         // Shown once and not now: one look more decides.
-        if account.looks >= 2 && !account.sighted.remove(name) {
+        let sighted = unknown.iter().filter(|app| account.sighted.remove(*app)).count() > 0;
+        if account.looks >= 2 && !sighted {
             return true;
         }
         let transient = state.transient(key);

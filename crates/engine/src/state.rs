@@ -100,8 +100,8 @@ pub(crate) struct Account {
     pub(crate) view: Option<Arc<FleetView>>,
     /// Looks since the start.
     pub(crate) looks: u64,
-    /// Stacks that a look showed and the store does not know.
-    pub(crate) sighted: BTreeSet<StackName>,
+    /// Apps that a look showed and the store does not know.
+    pub(crate) sighted: BTreeSet<(StackName, AppName)>,
     /// The last attempt to look failed: why.
     pub(crate) trouble: Option<(Reason, String)>,
     pub(crate) hold: Option<Hold>,

@@ -117,6 +117,12 @@ impl<W: World> Engine<W> {
         resting && state.unjudged.is_empty() && state.accounts.values().all(|a| a.passed)
     }
 
+    /// Keys that no run has judged since they last changed.
+    #[must_use]
+    pub fn unjudged(&self) -> BTreeSet<Key> {
+        self.state().unjudged.clone()
+    }
+
     /// Plans one key with reads only: nothing is written, neither outside nor in the store.
     ///
     /// # Errors

@@ -262,6 +262,12 @@ impl<'a> Planner<'a> {
             if !self.input.compile_blocked.is_empty() {
                 return;
             }
+            // A list may be older than the application itself: its own words decide whose its children are.
+            let fresh = mark::read(detail.description.as_deref().unwrap_or(""), self.policy.owner);
+            let old = match &fresh {
+                MarkSeen::Ours(mark) => Some(&**mark),
+                MarkSeen::None | MarkSeen::Foreign(_) => None,
+            };
             let before = self.plan.steps.len();
             let blocked = self.plan.blocked.len();
             self.differences(desired, app, spot, detail, record, old, adopt);

@@ -36,7 +36,13 @@ impl Planner<'_> {
                 .find(|c| record.children.get(key) == Some(&c.id))
                 .or_else(|| ours.first())
                 .copied();
-            for extra in ours.iter().filter(|c| Some(&c.id) != chosen.map(|c| &c.id)) {
+            // Beside ours, an equal one on an application that Berth made: one create that took effect twice, of which
+            // neither store nor mark knows any more.
+            let twins = foreign.iter().filter(|c| {
+                chosen.is_some_and(|ours| ours.child == c.child) && !(record.adopted || app.adopt)
+            });
+            let extra = ours.iter().filter(|c| Some(&c.id) != chosen.map(|c| &c.id));
+            for extra in extra.chain(twins) {
                 steps.push(Step::RemoveChild {
                     app: app.name.clone(),
                     id: extra.id.clone(),

@@ -6,7 +6,7 @@ use crate::{Open, Planner};
 use berth_model::condition::Reason;
 use berth_model::desired::{Desired, DesiredApp};
 use berth_model::field::{Field, Value};
-use berth_model::ids::{AppId, AppName, StackName};
+use berth_model::ids::{AppId, AppName, ServiceName, StackName};
 use berth_model::mark::{Mark, MarkSeen};
 use berth_model::observed::{FleetView, Seen, SeenApp};
 use berth_model::record::IntentTarget;
@@ -66,7 +66,12 @@ impl<'a> Planner<'a> {
                     return self.still_ours(&what, seen);
                 }
                 Recorded::Unclear => return Located::Blocked,
-                Recorded::Gone => self.learn(Learned::GoneApp { app: app.name.clone() }),
+                Recorded::Gone => {
+                    let service = record.and_then(|r| r.service.clone());
+                    if !self.gone_with_its_service(&app.name, service) {
+                        return Located::Blocked;
+                    }
+                }
             }
         }
         let mut names = vec![&desired.stack];
@@ -263,6 +268,23 @@ impl<'a> Planner<'a> {
                 Recorded::Unclear
             }
         }
+    }
+
+    /// An application that others deleted takes its service with it, unless a job of the server made that again.
+    fn gone_with_its_service(&mut self, app: &AppName, service: Option<ServiceName>) -> bool {
+        match service.as_ref().map(|s| (s, self.input.observed.live.get(s))) {
+            Some((service, None)) => {
+                self.look(Read::Live(service.clone()));
+                return false;
+            }
+            Some((service, Some(Seen::Present(_)))) => {
+                self.learn(Learned::Orphaned { app: app.clone(), service: service.clone() });
+            }
+            None | Some((_, Some(Seen::Absent | Seen::Unknown))) => {
+                self.learn(Learned::GoneApp { app: app.clone() });
+            }
+        }
+        true
     }
 
     fn adoptable(
