@@ -248,7 +248,7 @@ impl Rig {
             out.push_str(&format!("  {line}\n"));
         }
         out.push_str("last calls:\n");
-        for call in self.sim.calls().iter().rev().take(400).rev() {
+        for call in self.sim.calls().iter().rev().take(4000).rev() {
             out.push_str(&format!(
                 "  {} {:?} {} {:?} {:?}\n",
                 call.no, call.at, call.procedure, call.status, call.fault

@@ -438,6 +438,12 @@ impl<W: World> Engine<W> {
                     env_text: env_text.clone(),
                     description: line.as_ref().map(|line| mark::with_line(description.as_deref(), line)),
                 };
+                if let (Some(mark), Some(entry)) = (&mark, doing.record.apps.get_mut(&app))
+                    && !mark.pending.is_empty()
+                {
+                    entry.announced = mark.pending.clone();
+                    self.save(doing, Vec::new()).await?;
+                }
                 self.call(doing, &write).await?;
                 if let (Some(mark), Some(line)) = (mark, line) {
                     if let Some(entry) = doing.record.apps.get_mut(&app) {
@@ -445,6 +451,7 @@ impl<W: World> Engine<W> {
                         entry.secrets = mark.secrets.clone();
                         if mark.pending.is_empty() {
                             entry.found = None;
+                            entry.announced.clear();
                         }
                     }
                     self.overlay(doing, &id, |seen| {
@@ -490,6 +497,10 @@ impl<W: World> Engine<W> {
                     && entry.children.get(key) == Some(child_id)
                 {
                     entry.children.remove(key);
+                }
+                // The server writes the whole file anew: the routers that stay must still be there.
+                if let Some(entry) = doing.record.apps.get_mut(&app) {
+                    routers_due(entry, key);
                 }
             }
             _ => {}

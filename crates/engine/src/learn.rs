@@ -147,6 +147,11 @@ impl<W: World> Engine<W> {
                     entry.applied = Some(*full);
                 }
             }
+            Learned::HalfMade { app } => {
+                if let Some(entry) = record.apps.get_mut(app) {
+                    entry.found = Some(now);
+                }
+            }
             Learned::Drift { app, live, left } => {
                 if let Some(entry) = record.apps.get_mut(app) {
                     entry.drift.retain(|_, d| d.live != *live);

@@ -390,7 +390,7 @@ fn drift(spec: &AppSpec, sink: &mut Sink) -> BTreeMap<String, DriftPolicy> {
 pub(crate) fn check_links(
     name: &str,
     spec: &AppSpec,
-    apps: &BTreeMap<AppName, App>,
+    apps: &BTreeMap<AppName, Box<App>>,
     faulty: bool,
     sink: &mut Sink,
 ) {

@@ -190,7 +190,7 @@ pub(crate) fn stack(
             wants_host = app.v.port.as_ref().map(|p| p.at);
         }
         if let (Some(name), Some(app)) = (name, resolved) {
-            apps.insert(name, app);
+            apps.insert(name, Box::new(app));
         }
     }
     if let (Some(at), Some(suffix), Some(app)) =
@@ -321,7 +321,7 @@ fn target(given: Option<&At<TargetSpec>>, at: Span, here: &mut Here<'_>, cx: &Co
 
 /// Two apps of one stack with one host and path.
 fn same_hosts(
-    apps: &BTreeMap<AppName, berth_model::stack::App>,
+    apps: &BTreeMap<AppName, Box<berth_model::stack::App>>,
     given: &[(crate::tree::Key, At<raw::AppSpec>)],
     sink: &mut Sink,
 ) {

@@ -27,7 +27,7 @@ pub struct Record {
     pub origin: Option<Origin>,
     /// Its apps, also those on the way out.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub apps: BTreeMap<AppName, AppRecord>,
+    pub apps: BTreeMap<AppName, Box<AppRecord>>,
     /// Its own project, or the one a `Project` manifest made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectRecord>,
@@ -91,6 +91,10 @@ pub struct AppRecord {
     /// What differs and is left so, by field path, until a look shows otherwise.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub drift: BTreeMap<String, LeftDrift>,
+    /// Children that the mark announces, as far as this store knows: a mark that announces others was written by a
+    /// Berth whose store was lost or replaced by an older one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub announced: Vec<Hash>,
     /// Found half made by its mark, with no create of it on record: a store was lost in the middle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Time>,

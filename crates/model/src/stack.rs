@@ -116,7 +116,7 @@ pub struct Stack {
     /// Where it runs.
     pub target: Target,
     /// Its apps.
-    pub apps: BTreeMap<AppName, App>,
+    pub apps: BTreeMap<AppName, Box<App>>,
     /// What becomes of a stack that never came up.
     pub on_first_failure: OnFirstFailure,
     /// The template it was laid over.

@@ -340,6 +340,11 @@ pub enum Learned {
         /// It.
         hash: Hash,
     },
+    /// Its mark announces children that no create of this store is known for.
+    HalfMade {
+        /// Which app.
+        app: AppName,
+    },
     /// These differences, and no others, are left as they are.
     Drift {
         /// Of which app.

@@ -228,7 +228,8 @@ impl<'a> Planner<'a> {
 
     fn configure(&mut self, desired: &Desired, app: &DesiredApp, spot: &Spot, seen: &SeenApp, adopt: bool) {
         let empty = AppRecord::default();
-        let record = self.input.record.apps.get(&app.name).filter(|r| r.id.as_ref() == Some(&seen.id));
+        let record =
+            self.input.record.apps.get(&app.name).map(|r| &**r).filter(|r| r.id.as_ref() == Some(&seen.id));
         let known = record.is_some();
         let record = record.unwrap_or(&empty);
         let old = match &seen.mark {
@@ -321,6 +322,9 @@ impl<'a> Planner<'a> {
         if let Some(intent) = open {
             return self.unsettled(format!("app {}", app.name), intent);
         }
+        if self.may_still_come(app, detail, record, old) {
+            return;
+        }
         if spot.environment.as_ref() != Some(&detail.environment) {
             self.phase(Phase::Place);
             self.step(Step::MoveApp {
@@ -409,6 +413,44 @@ impl<'a> Planner<'a> {
             mark: mark_differs.then(|| Box::new(wanted)),
             description: mark_differs.then(|| detail.description.clone()).flatten(),
         });
+    }
+
+    /// Whether the mark announces children whose create this store knows nothing of: the store was lost or restored,
+    /// and what was under way may still take effect. Until then the announcement stands.
+    fn may_still_come(
+        &mut self,
+        app: &DesiredApp,
+        detail: &AppDetail,
+        record: &AppRecord,
+        old: Option<&Mark>,
+    ) -> bool {
+        let Some(old) = old.filter(|m| !m.pending.is_empty() && m.pending != record.announced) else {
+            return false;
+        };
+        let come: Vec<Hash> = detail
+            .children
+            .iter()
+            .map(|c| crate::child_digest(self.policy.hash_key, &c.key, &c.child))
+            .collect();
+        if old.pending.iter().all(|p| come.contains(p)) {
+            return false;
+        }
+        let Some(found) = record.found else {
+            self.learn(Learned::HalfMade { app: app.name.clone() });
+            return true;
+        };
+        let until = found.after(self.policy.settle);
+        if self.policy.now >= until {
+            return false;
+        }
+        self.block(
+            format!("app {}", app.name),
+            Reason::Unknown,
+            "its mark announces children that this store did not make; what is under way settles first"
+                .to_owned(),
+        );
+        self.wait(until.since(self.policy.now).min(Duration::from_secs(10)), "a lost create settles");
+        true
     }
 
     /// The mark that goes with the record as it is.

@@ -22,7 +22,7 @@ pub(crate) fn app(name: &str) -> AppName {
 
 pub(crate) fn record(generation: u64) -> Box<Record> {
     let mut record = Record { generation, spec: Some(Hash(generation)), ..Record::default() };
-    record.apps.insert(app("web"), AppRecord { id: Some("app-1".into()), ..AppRecord::default() });
+    record.apps.insert(app("web"), Box::new(AppRecord { id: Some("app-1".into()), ..AppRecord::default() }));
     Box::new(record)
 }
 

@@ -440,9 +440,16 @@ impl Daemon {
                     env_text: env_text.clone(),
                     description: line.map(|l| with_line(description.as_deref(), &l)),
                 };
+                if let Some(mark) = mark.as_ref().filter(|m| !m.pending.is_empty()) {
+                    self.entry(app).announced = mark.pending.clone();
+                }
                 self.call(&write, world)?;
                 if let Some(mark) = mark {
                     let entry = self.entry(app);
+                    if mark.pending.is_empty() {
+                        entry.found = None;
+                        entry.announced.clear();
+                    }
                     (entry.adopted, entry.secrets) = (mark.adopted, mark.secrets);
                 }
             }
@@ -467,6 +474,7 @@ impl Daemon {
                 if entry.children.get(key) == Some(child_id) {
                     entry.children.remove(key);
                 }
+                self.routers_due(app, key);
             }
             _ => return Ok(true),
         }

@@ -76,6 +76,7 @@ impl Daemon {
                 }
                 Learned::Routers { app, due } => self.entry(app).routers_due = *due,
                 Learned::Applied { app, full } => self.entry(app).applied = Some(*full),
+                Learned::HalfMade { app } => self.entry(app).found = Some(now),
                 Learned::Drift { app, live, left } => {
                     let entry = self.entry(app);
                     entry.drift.retain(|_, d| d.live != *live);
