@@ -48,6 +48,8 @@ fn jiff_at(time: Time) -> jiff::Timestamp {
 pub struct Rig {
     /// The server.
     pub sim: Sim,
+    /// How often the registry was asked.
+    pub looked_up: Arc<std::sync::atomic::AtomicU64>,
     /// The store.
     pub store: Memory,
     /// The switch.
@@ -67,6 +69,7 @@ impl Rig {
         let sim = Sim::new(options.sim.clone());
         let rig = Self {
             sim,
+            looked_up: Arc::default(),
             store: Memory::new(START),
             crashes: Crashes::default(),
             files: BTreeMap::new(),
@@ -159,7 +162,7 @@ impl Rig {
             store: self.store.clone(),
             vault: ring,
             prober: SimProber(self.sim.clone()),
-            registry: SimRegistry(self.sim.clone()),
+            registry: SimRegistry(self.sim.clone(), self.looked_up.clone()),
             clock: SimClock { base: START, start },
             dice: Seeded::new(seed),
         };

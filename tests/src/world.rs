@@ -11,6 +11,7 @@ use berth_store::Memory;
 use berth_vault::Ring;
 use berth_wire::{Transport, TransportError};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
@@ -80,14 +81,16 @@ impl Prober for SimProber {
     }
 }
 
-/// Asks the simulated registry: every image it was not told about is there.
-pub struct SimRegistry(pub Sim);
+/// Asks the simulated registry: every image it was not told about is there, without a digest. Counts the look-ups.
+pub struct SimRegistry(pub Sim, pub Arc<AtomicU64>);
 
 impl Registry for SimRegistry {
     async fn image(&self, reference: &str, _auth: Option<(&str, &Secret)>) -> ImageAnswer {
-        let missing =
-            self.0.with(|w| matches!(w.swarm.images.behaviour(reference), berth_sim::Behaviour::Missing));
-        if missing { ImageAnswer::Missing } else { ImageAnswer::Found(None) }
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.with(|w| match w.swarm.images.behaviour(reference) {
+            berth_sim::Behaviour::Missing => ImageAnswer::Missing,
+            _ => ImageAnswer::Found(w.swarm.images.tags.get(reference).map(|i| i.digest.clone())),
+        })
     }
 }
 

@@ -103,6 +103,47 @@ async fn no_secret_is_anywhere_but_where_it_is_meant_for() {
     }
 }
 
+/// A panic prints what the code around it holds: whatever carries a secret must not print it.
+#[tokio::test(start_paused = true)]
+async fn a_panic_that_prints_everything_prints_no_secret() {
+    let mut rig = Rig::new(RigOptions::seed(22));
+    give(&rig, "GIVEN", GIVEN).await;
+    give(&rig, "PULL", PASSWORD).await;
+    rig.files.insert("shop.yaml".into(), manifest());
+    let wanted = rig.wanted();
+    let engine = rig.converge().await;
+    let plan = engine.plan(&Key::Stack(StackName::new("shop").unwrap())).await.unwrap();
+    let key = berth_model::hash::HashKey::new(&[7; 32]);
+    let stack = wanted.stacks.values().next().unwrap();
+    struct Given;
+    impl berth_plan::Secrets for Given {
+        fn given(&self, _: &str, _: &AppName, _: &str) -> Option<(berth_model::Secret, u32)> {
+            Some((berth_model::Secret::new(GIVEN), 1))
+        }
+        fn generated(
+            &self,
+            _: &str,
+            _: &AppName,
+            _: &str,
+            _: &berth_model::stack::Generate,
+        ) -> berth_model::Secret {
+            berth_model::Secret::new(PASSWORD)
+        }
+    }
+    let around_it = berth_plan::Surroundings { project: None, environment: None };
+    let existing = |_: &AppName| berth_plan::Existing { adopted: false, env: None };
+    let compiled = berth_plan::compile(stack, &key, &Given, around_it, &existing);
+    let panicked = std::panic::catch_unwind(move || {
+        panic!("{wanted:?}\n{plan:?}\n{:?}\n{:?}", compiled.desired, compiled.blocked);
+    });
+    let payload = panicked.unwrap_err();
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains("GIVEN") && message.len() > 1_000, "it prints what there is: {message}");
+    for secret in [GIVEN, PLAIN, PASSWORD] {
+        assert!(!message.contains(secret), "{secret} leaked: {}", around(message, secret));
+    }
+}
+
 fn around(text: &str, needle: &str) -> String {
     let at = text.find(needle).unwrap_or(0);
     text.chars().skip(at.saturating_sub(80)).take(200).collect()

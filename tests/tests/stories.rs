@@ -9,6 +9,7 @@ use berth_sim::{Behaviour, Sim};
 use berth_tests::{Rig, RigOptions, TestWorld};
 use serde_json::json;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 fn one(image: &str, more: &str) -> String {
@@ -307,6 +308,48 @@ async fn a_hanging_server_is_named_and_not_hammered() {
     rig.sim.restart();
     let engine = rig.converge().await;
     assert!(Rig::ready(&engine, "one"), "{}", rig.tell(&engine));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moving_tag_is_followed_by_its_digest_and_a_bad_one_is_rolled_back() {
+    const TAG: &str = "registry.sim/app:latest";
+    let mut rig = Rig::new(RigOptions::seed(19));
+    let aaa = rig.sim.push_image(TAG, Behaviour::Ok);
+    for n in 0..2 {
+        let text = one(&format!("{{ref: \"{TAG}\", follow: 1m}}"), "")
+            .replace("name: one", &format!("name: s{n}"))
+            .replace("one.test", &format!("s{n}.test"));
+        rig.files.insert(format!("{n}.yaml"), text);
+    }
+    let engine = rig.converge().await;
+    assert!(Rig::ready(&engine, "s0") && Rig::ready(&engine, "s1"), "{}", rig.tell(&engine));
+    drop(engine);
+    let images = |rig: &Rig| {
+        rig.sim.with(|w| w.swarm.services.values().map(|s| s.spec.image.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(images(&rig), [format!("{TAG}@{aaa}"), format!("{TAG}@{aaa}")]);
+
+    rig.looked_up.store(0, Ordering::SeqCst);
+    rig.sim.clear_calls();
+    rig.run_until(Duration::from_secs(600), None, |_, _| false).await;
+    let asked = rig.looked_up.load(Ordering::SeqCst);
+    assert!((9..=11).contains(&asked), "{asked} look-ups in ten minutes for one image of two stacks");
+    assert_eq!(deploys(&rig), 0, "nothing moved");
+
+    let bbb = rig.sim.push_image(TAG, Behaviour::Ok);
+    let (engine, _) = rig.run_until(Duration::from_secs(300), None, |_, _| false).await;
+    assert!(Rig::ready(&engine, "s0"), "{}", rig.tell(&engine));
+    drop(engine);
+    assert_eq!(images(&rig), [format!("{TAG}@{bbb}"), format!("{TAG}@{bbb}")]);
+    assert_eq!(deploys(&rig), 2);
+
+    rig.sim.push_image(TAG, Behaviour::Crash);
+    let (engine, _) = rig.run_until(Duration::from_secs(900), None, |_, _| false).await;
+    let key = Key::Stack(StackName::new("s0").unwrap());
+    let ready = engine.status_of(&key).unwrap().condition(ConditionType::Ready).unwrap().clone();
+    assert_eq!(ready.reason, Reason::RolledBack, "{}", ready.message);
+    drop(engine);
+    assert_eq!(images(&rig), [format!("{TAG}@{bbb}"), format!("{TAG}@{bbb}")]);
 }
 
 #[tokio::test(start_paused = true)]

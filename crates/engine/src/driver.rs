@@ -21,6 +21,7 @@ enum Done {
     Run,
     Pass(BackendName),
     Requests,
+    Follow,
     Probe,
 }
 
@@ -34,6 +35,7 @@ impl<W: World> Engine<W> {
             self.parts.platforms.keys().map(|b| (b.clone(), start)).collect();
         let mut next_requests = start;
         let mut polling = false;
+        let mut following = false;
         let mut probing = 0usize;
         self.schedule_probes(start);
         loop {
@@ -64,6 +66,13 @@ impl<W: World> Engine<W> {
                         Done::Requests
                     }));
                 }
+                if !following && self.state().next_follow().is_some_and(|at| at <= now) {
+                    following = true;
+                    work.push(Box::pin(async move {
+                        self.follow().await;
+                        Done::Follow
+                    }));
+                }
                 for key in self.due_probes(now, self.options.probes.saturating_sub(probing)) {
                     probing += 1;
                     work.push(Box::pin(async move {
@@ -79,6 +88,7 @@ impl<W: World> Engine<W> {
                 done = work.next(), if !work.is_empty() => match done {
                     Some(Done::Pass(backend)) => { passing.remove(&backend); }
                     Some(Done::Requests) => polling = false,
+                    Some(Done::Follow) => following = false,
                     Some(Done::Probe) => probing -= 1,
                     Some(Done::Run) | None => {}
                 },
@@ -131,6 +141,7 @@ impl<W: World> Engine<W> {
         let soonest = timers
             .chain(passes.values().copied())
             .chain([requests])
+            .chain(state.next_follow())
             .chain(probes)
             .min()
             .unwrap_or(now + REQUESTS);

@@ -348,7 +348,13 @@ impl<W: World> Engine<W> {
         let now = self.now();
         let token = format!("berth {hash} {}", self.operation());
         let before = doing.record.apps.get(app).cloned();
+        let compiled = doing.desired.and_then(|d| d.apps.iter().find(|a| a.name == *app));
+        let image = match compiled.and_then(|a| a.fields.get(&berth_model::field::Field::Image)) {
+            Some(berth_model::field::Value::Text(image)) => Some(image.clone()),
+            _ => None,
+        };
         if let Some(entry) = doing.record.apps.get_mut(app) {
+            entry.image = image;
             entry.live = None;
             entry.deploy_due = false;
             entry.rollout = Some(Rollout {

@@ -7,6 +7,7 @@ mod backoff;
 mod commit;
 mod driver;
 mod execute;
+mod follow;
 mod health;
 mod learn;
 mod look;

@@ -163,6 +163,7 @@ impl<W: World> Engine<W> {
                     changed.insert(key);
                 }
             }
+            state.set_followed();
             state.unjudged.extend(changed.iter().cloned());
             if !first {
                 let now = tokio::time::Instant::now();

@@ -284,14 +284,15 @@ impl<W: World> Engine<W> {
                         return Some(record);
                     };
                     drop(state);
-                    (self.spec_hash(&*stack, &stack.origin), stack.origin.clone(), false)
+                    (self.spec_hash(&*stack, &stack.hidden(), &stack.origin), stack.origin.clone(), false)
                 }
                 Key::Project(name) => {
                     let Some(project) = state.wanted.projects.get(name).cloned() else {
                         return Some(record);
                     };
                     drop(state);
-                    (self.spec_hash(&*project, &project.origin), project.origin.clone(), project.delete)
+                    let spec = self.spec_hash(&*project, &project.hidden(), &project.origin);
+                    (spec, project.origin.clone(), project.delete)
                 }
             }
         };
@@ -315,15 +316,18 @@ impl<W: World> Engine<W> {
         Some(record)
     }
 
-    /// A hash of a manifest: of everything in it but the place where it stands. File contents count by the hash of
-    /// what they compile to, since their text does not print.
+    /// A hash of a manifest: of everything in it but the place where it stands.
     fn spec_hash(
         &self,
         spec: &impl std::fmt::Debug,
+        hidden: &[&str],
         origin: &berth_model::stack::Origin,
     ) -> berth_model::hash::Hash {
         let mut writer = self.parts.vault.hash_key().begin("spec");
         writer.text(&format!("{spec:?}").replace(&format!("{origin:?}"), ""));
+        for text in hidden {
+            writer.text(text);
+        }
         writer.finish()
     }
 

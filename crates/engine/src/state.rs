@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(crate) expected: HashMap<Key, Expected>,
     pub(crate) live: HashMap<Key, Transient>,
     pub(crate) confirmed: BTreeSet<String>,
+    /// Tags that are followed, by image.
+    pub(crate) followed: BTreeMap<String, crate::follow::Followed>,
     pub(crate) stopping: bool,
     /// Keys that no run has judged since they last changed, or since the start.
     pub(crate) unjudged: BTreeSet<Key>,
@@ -163,6 +165,7 @@ impl State {
             expected: HashMap::new(),
             live: HashMap::new(),
             confirmed: BTreeSet::new(),
+            followed: BTreeMap::new(),
             stopping: false,
             unjudged: BTreeSet::new(),
             changed: HashMap::new(),

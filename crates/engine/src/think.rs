@@ -6,6 +6,7 @@ use crate::{Engine, version};
 use berth_model::Secret;
 use berth_model::condition::Reason;
 use berth_model::desired::{Desired, DesiredApp};
+use berth_model::hash::HashKey;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::observed::{Observed, ProjectDetail, Seen};
 use berth_model::record::{Intent, Record};
@@ -64,7 +65,8 @@ impl<W: World> Engine<W> {
                     };
                     return Ok(Thought { plan, desired: None });
                 };
-                let mut compiled = self.compile(&stack, record, observed, &policy);
+                let stack = self.pinned(stack, record).await;
+                let mut compiled = self.compile(&stack, record, observed, policy.hash_key);
                 self.restore(name, &stack, record, &mut compiled, &mut policy).await?;
                 let input = input(
                     name,
@@ -135,7 +137,13 @@ impl<W: World> Engine<W> {
         self.parts.vault.open(what, &row.sealed).ok().map(|s| (s, row.version))
     }
 
-    fn compile(&self, stack: &Stack, record: &Record, observed: &Observed, policy: &Policy<'_>) -> Compiled {
+    pub(crate) fn compile(
+        &self,
+        stack: &Stack,
+        record: &Record,
+        observed: &Observed,
+        hash_key: &HashKey,
+    ) -> Compiled {
         struct Keep<'e, W: World>(&'e Engine<W>);
         impl<W: World> Secrets for Keep<'_, W> {
             fn given(&self, stack: &str, app: &AppName, name: &str) -> Option<(Secret, u32)> {
@@ -169,7 +177,7 @@ impl<W: World> Engine<W> {
             };
             Existing { adopted: known.is_some_and(|r| r.adopted), env }
         };
-        berth_plan::compile(stack, policy.hash_key, &Keep(self), around, &existing)
+        berth_plan::compile(stack, hash_key, &Keep(self), around, &existing)
     }
 
     /// Where the wanted version failed before, the last good one takes its place.

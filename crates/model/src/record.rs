@@ -69,6 +69,9 @@ pub struct AppRecord {
     /// The version that is being rolled out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// The image of the last deployment, with the digest of a tag that is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The last version that passed the gate.
     pub good: Option<Hash>,
     /// The version that did not.

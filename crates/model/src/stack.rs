@@ -36,7 +36,7 @@ impl<T> Patch<T> {
 pub struct Text(pub Vec<Part>);
 
 /// A piece of a [`Text`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// Literal text.
     Lit(String),
@@ -46,7 +46,26 @@ pub enum Part {
     EnvironmentId(String),
 }
 
+/// A value may be a secret, wherever it stands: how long it is, and no more.
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Part::Lit(text) => write!(f, "<{} bytes>", text.len()),
+            Part::ProjectId => f.write_str("ProjectId"),
+            Part::EnvironmentId(name) => write!(f, "EnvironmentId({name:?})"),
+        }
+    }
+}
+
 impl Text {
+    /// Its literal parts, which its `Debug` does not print.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|p| match p {
+            Part::Lit(text) => Some(text.as_str()),
+            Part::ProjectId | Part::EnvironmentId(_) => None,
+        })
+    }
+
     /// A text without late parts.
     #[must_use]
     pub fn lit(text: impl Into<String>) -> Self {
@@ -248,6 +267,29 @@ pub struct RegistryAuth {
     pub username: String,
     /// The given secret that holds the password.
     pub password: String,
+}
+
+impl Stack {
+    /// What the manifest says and its `Debug` does not print, in order: values of variables, contents of files.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<&str> {
+        let mut all = Vec::new();
+        for app in self.apps.values() {
+            if let Patch::Set(env) = &app.env {
+                for value in env.values() {
+                    if let EnvValue::Text(text) = value {
+                        all.extend(text.hidden());
+                    }
+                }
+            }
+            for mount in app.mounts.values() {
+                if let Mount::File { content, .. } = mount {
+                    all.push(content.expose());
+                }
+            }
+        }
+        all
+    }
 }
 
 /// The value of an environment variable.

@@ -1,8 +1,8 @@
 //! Mounts, ports and domains of one application: which are ours, which are missing, which must go.
 //!
 //! A child is ours when its id stands in the parent's mark or the ledger, when an open create or an announcement in
-//! the mark describes it, or when the parent itself is an unfinished create of ours. Every other child is shown and
-//! left alone.
+//! the mark describes it, when the parent itself is an unfinished create of ours, or when the parent was made by Berth
+//! and the child is exactly what is wanted. Every other child is shown and left alone.
 
 use crate::{Open, Planner};
 use berth_model::condition::{Phase, Reason};
@@ -29,8 +29,14 @@ impl Planner<'_> {
         let mut steps = Vec::new();
         for (key, child) in &app.children {
             let same: Vec<&SeenChild> = detail.children.iter().filter(|c| c.key == *key).collect();
-            let (ours, foreign): (Vec<_>, Vec<_>) =
+            let (mut ours, mut foreign): (Vec<_>, Vec<_>) =
                 same.into_iter().partition(|c| self.is_ours(app, c, record, old, begun));
+            if ours.is_empty() && !(record.adopted || app.adopt) {
+                // Just what is wanted, on an application that Berth made: ours, though neither store nor mark says so
+                // any more.
+                let (equal, other) = foreign.into_iter().partition(|c| c.child == *child);
+                (ours, foreign) = (equal, other);
+            }
             let chosen = ours
                 .iter()
                 .find(|c| record.children.get(key) == Some(&c.id))

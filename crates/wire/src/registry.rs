@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 /// How long one question may take in all.
 const WITHIN: Duration = Duration::from_secs(5);
-/// How long a found image counts as found.
-const KEEP: Duration = Duration::from_secs(300);
+/// How long a found image counts as found: shorter than the shortest interval at which a tag is followed.
+const KEEP: Duration = Duration::from_secs(20);
 /// Answers kept.
 const MOST: usize = 4096;
 /// Every kind of manifest: without the lists a registry answers 404 for an image of several platforms.
