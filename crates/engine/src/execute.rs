@@ -308,7 +308,7 @@ impl<W: World> Engine<W> {
             Ok(Written::App { id, service }) => {
                 let entry = doing.record.apps.entry(app.clone()).or_default();
                 let kept = (entry.quarantined, entry.quarantine_reason.clone(), entry.good);
-                *entry = Default::default();
+                **entry = Default::default();
                 (entry.quarantined, entry.quarantine_reason, entry.good) = kept;
                 entry.id = Some(id.clone());
                 entry.service = Some(service.clone());

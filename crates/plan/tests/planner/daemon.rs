@@ -346,7 +346,7 @@ impl Daemon {
                 };
                 if let Written::App { id, service } = self.create(&target, &write, world)? {
                     let entry = self.record.apps.entry(app.clone()).or_default();
-                    *entry = Default::default();
+                    **entry = Default::default();
                     (entry.id, entry.service, entry.op) = (Some(id), Some(service), Some(op));
                 }
                 Ok(false)
