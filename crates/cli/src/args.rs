@@ -19,7 +19,7 @@ use std::time::Duration;
 )]
 pub struct Cli {
     /// The settings. Without it: ./berth.yaml, then /etc/berth/berth.yaml.
-    #[arg(long, short, global = true, env = "BERTH_CONFIG", value_name = "FILE")]
+    #[arg(long, short, global = true, env = "BERTH_CONFIG", value_name = "FILE", value_parser = path())]
     pub config: Option<PathBuf>,
     /// When to use colour. NO_COLOR is honoured.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
@@ -439,4 +439,10 @@ pub struct Completions {
 
 fn time(text: &str) -> Result<Duration, String> {
     berth_model::units::parse_duration(text).map_err(|e| e.to_string())
+}
+
+/// A path that may be empty, as a variable that is set to nothing is.
+fn path() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    use clap::builder::TypedValueParser;
+    clap::builder::OsStringValueParser::new().map(PathBuf::from)
 }

@@ -42,7 +42,8 @@ pub async fn interrupted() {
 /// # Errors
 /// What went wrong, in words for stderr.
 pub async fn run(cli: args::Cli) -> anyhow::Result<ExitCode> {
-    let config = cli.config.as_deref();
+    // A variable that is set to nothing is as good as unset.
+    let config = cli.config.as_deref().filter(|path| !path.as_os_str().is_empty());
     match cli.command {
         Command::Init(args) => cmd::init::init(config, args).await,
         Command::Run(args) => cmd::run::run(config, args).await,

@@ -161,6 +161,28 @@ async fn reads_gather_into_batches() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn behind_a_proxy_that_knows_no_batches_reads_go_one_by_one() {
+    let w = world_without(berth_sim::Options::default(), Sim::owner_key, &["!/api/trpc/"]);
+    let mut ids = Vec::new();
+    for i in 0..5 {
+        ids.push(app(&w, &format!("a{i}")).await.0);
+    }
+    let reads: Vec<_> = ids.iter().map(|id| Read::App(id.clone())).collect();
+    for round in 0..5 {
+        w.sim.clear_calls();
+        for pace in [Pace::Run, Pace::Audit] {
+            let facts = futures::future::join_all(reads.iter().map(|r| w.dokploy.read(r, pace))).await;
+            assert!(facts.iter().all(|f| matches!(f, Ok(Fact::App(Seen::Present(_))))), "{round}: {facts:?}");
+        }
+        assert!(w.sim.calls().iter().all(|c| c.items == 1), "what arrives are single reads");
+    }
+    assert!(
+        matches!(w.dokploy.state().breaker, berth_ports::Breaker::Closed),
+        "and nothing is called broken"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_older_server_is_used_for_what_it_can_do() {
     let missing = &["/api/overview.domains", "/api/trpc/", "/api/docker.getConfig"];
     let w = world_without(berth_sim::Options::default(), Sim::owner_key, missing);

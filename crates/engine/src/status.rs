@@ -42,6 +42,12 @@ impl<W: World> Engine<W> {
         if record.failing != before {
             changes.push(Change::Record(key.clone(), Box::new(record.clone())));
         }
+        if ended.error.is_none() && ended.plan.is_settled() {
+            // Creates that were never answered and are no longer waited for: the plan needs nothing of them.
+            let state = self.state();
+            let over = state.intents.values().filter(|i| i.key == *key && now >= i.settle_by);
+            changes.extend(over.map(|i| Change::Settled(i.op.clone())));
+        }
         self.expectations(key, ended, &record);
         if ended.error.is_none() && ended.plan.wait.is_none() {
             let mut state = self.state();

@@ -15,12 +15,18 @@ use berth_wire::{KeySource, Transport, TransportError};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 
-/// The simulator, as an older server would be: without the paths that begin with one of these.
+/// The simulator, as an older server would be: without the paths that begin with one of these. After a `!` it is a
+/// proxy in between that does not let them through.
 pub struct InProcess(pub Sim, pub &'static [&'static str]);
 
 impl Transport for InProcess {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
-        if self.1.iter().any(|p| request.uri().path().starts_with(p)) {
+        let path = request.uri().path().to_owned();
+        if self.1.iter().filter_map(|p| p.strip_prefix('!')).any(|p| path.starts_with(p)) {
+            let body = Bytes::from_static(b"<html><body>404 page not found</body></html>");
+            return Ok(http::Response::builder().status(404).body(body).unwrap());
+        }
+        if self.1.iter().any(|p| path.starts_with(p)) {
             let body = r#"{"message":"Not found","code":"NOT_FOUND","data":{"code":"NOT_FOUND","httpStatus":404,"zodError":null}}"#;
             return Ok(http::Response::builder()
                 .status(404)
