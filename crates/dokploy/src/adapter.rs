@@ -11,7 +11,7 @@ use berth_model::remote::{Fact, Read, Write, Written};
 use berth_ports::{BackendState, Diagnosis, Pace as Urgency, Platform, PortError};
 use berth_wire::{Call, Client, Dice, KeySource, Limits, Observer, Reply, Setup, Transport};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -187,7 +187,6 @@ impl<T: Transport> Dokploy<T> {
             batching: Batching {
                 most: batch,
                 refused: AtomicBool::new(false),
-                strikes: AtomicU32::new(0),
                 pace: Mutex::new(Pace::new(batch)),
             },
             domain_places,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -20,9 +20,6 @@ use tokio::time::Instant;
 
 /// The path of the other transport, which takes several reads at once.
 pub(crate) const ROUTE: &str = "/api/trpc/";
-
-/// After so many, batches are not tried any more.
-const STRIKES: u32 = 3;
 
 /// A read with one parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -141,8 +138,6 @@ impl Queue {
 pub(crate) struct Batching {
     pub(crate) most: usize,
     pub(crate) refused: AtomicBool,
-    /// Batches in a row that failed where the same reads passed one by one.
-    pub(crate) strikes: AtomicU32,
     pub(crate) pace: Mutex<Pace>,
 }
 
@@ -213,10 +208,7 @@ impl<T: Transport> Inner<T> {
         };
         if queries.len() > 1 && !self.batching.refused.load(Ordering::Relaxed) {
             match self.together(queries, slow).await {
-                Ok(answers) => {
-                    self.batching.strikes.store(0, Ordering::Relaxed);
-                    return answers;
-                }
+                Ok(answers) => return answers,
                 Err(PortError::Unsupported { .. } | PortError::Refused { .. } | PortError::NotFound(_)) => {
                     self.refuse_batches();
                 }
@@ -226,9 +218,8 @@ impl<T: Transport> Inner<T> {
                     if matches!(first, Err(PortError::Retry { .. } | PortError::Auth { .. })) {
                         return queries.iter().map(|_| Err(error.clone())).collect();
                     }
-                    if self.batching.strikes.fetch_add(1, Ordering::Relaxed) + 1 >= STRIKES {
-                        self.refuse_batches();
-                    }
+                    // It was tried again for half a minute by then, and the plain path answered at once.
+                    self.refuse_batches();
                     let mut answers = vec![first];
                     answers.extend(futures::future::join_all(queries[1..].iter().map(one)).await);
                     return answers;

@@ -15,13 +15,13 @@ async fn once(stage: &mut crate::stage::Stage, stacks: usize, batches: bool) -> 
     daemon.passes(1.0).await?;
     daemon.idle().await?;
     stage.clear().await?;
-    let lane = ["lane=\"drift\""];
-    let before = daemon.metric("workqueue_queue_duration_seconds_count", &lane).await?;
+    let stack = ["controller=\"stack\""];
+    let before = daemon.metric("controller_runtime_reconcile_total", &stack).await?;
     daemon.passes(2.0).await?;
     let began = Instant::now();
     daemon
         .until(Duration::from_secs(240), "every stack's run", async |d| {
-            Ok(d.metric("workqueue_queue_duration_seconds_count", &lane).await? - before >= stacks as f64)
+            Ok(d.metric("controller_runtime_reconcile_total", &stack).await? - before >= stacks as f64)
         })
         .await?;
     // One by one it takes longer than from one pass to the next: there is no rest then.
@@ -32,7 +32,7 @@ async fn once(stage: &mut crate::stage::Stage, stacks: usize, batches: bool) -> 
         seconds = began.elapsed().as_secs_f64() - 0.3;
     }
     let counts = stage.counts().await?;
-    let runs = daemon.metric("workqueue_queue_duration_seconds_count", &lane).await? - before;
+    let runs = daemon.metric("controller_runtime_reconcile_total", &stack).await? - before;
     eprintln!("runs {runs}, {counts}");
     daemon.end().await?;
     Ok((counts, seconds))

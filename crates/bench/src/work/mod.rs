@@ -81,7 +81,7 @@ pub(crate) async fn converged(stacks: usize) -> Result<Stage> {
     stage.latency(0).await?;
     stage.manifests(0..stacks)?;
     stage.settings(Times { resync: "5s", audit: "100000h" }, false)?;
-    let took = daemon::converge(&stage, Duration::from_secs(600)).await?;
+    let took = daemon::converge(&stage, Duration::from_secs(1_800)).await?;
     eprintln!("{stacks} stacks were made in {:.1} s", took.as_secs_f64());
     stage.latency(LATENCY_MS).await?;
     Ok(stage)
