@@ -15,7 +15,7 @@ async fn once(stage: &mut crate::stage::Stage, stacks: usize, batches: bool) -> 
     daemon.passes(1.0).await?;
     daemon.idle().await?;
     stage.clear().await?;
-    let stack = ["controller=\"stack\""];
+    let stack = ["controller=\"stack\"", "success"];
     let before = daemon.metric("controller_runtime_reconcile_total", &stack).await?;
     daemon.passes(2.0).await?;
     let began = Instant::now();
@@ -33,7 +33,8 @@ async fn once(stage: &mut crate::stage::Stage, stacks: usize, batches: bool) -> 
     }
     let counts = stage.counts().await?;
     let runs = daemon.metric("controller_runtime_reconcile_total", &stack).await? - before;
-    eprintln!("runs {runs}, {counts}");
+    let errors = daemon.metric("controller_runtime_reconcile_total", &["result=\"error\""]).await?;
+    eprintln!("runs {runs}, errors {errors}, {counts}");
     daemon.end().await?;
     Ok((counts, seconds))
 }
