@@ -46,6 +46,16 @@ fn image_that_runs(sim: &Sim) -> String {
     sim.with(|w| w.swarm.services.values().next().map(|s| s.spec.image.clone()).unwrap_or_default())
 }
 
+/// Files of so many stacks, each with a name and a host of its own.
+fn fleet(rig: &mut Rig, count: usize, image: &str) {
+    for n in 0..count {
+        let text = one(image, "")
+            .replace("name: one", &format!("name: s{n}"))
+            .replace("one.test", &format!("s{n}.test"));
+        rig.files.insert(format!("{n}.yaml"), text);
+    }
+}
+
 async fn up(image: &str) -> Rig {
     let mut rig = Rig::new(RigOptions::seed(11));
     rig.files.insert("one.yaml".into(), one(image, ""));
@@ -189,12 +199,7 @@ async fn a_router_that_does_not_show_is_written_once_more() {
 #[tokio::test(start_paused = true)]
 async fn a_mass_removal_is_held_until_confirmed() {
     let mut rig = Rig::new(RigOptions::seed(15));
-    for n in 0..10 {
-        let text = one("registry.sim/app:1", "")
-            .replace("name: one", &format!("name: s{n}"))
-            .replace("one.test", &format!("s{n}.test"));
-        rig.files.insert(format!("{n}.yaml"), text);
-    }
+    fleet(&mut rig, 10, "registry.sim/app:1");
     rig.converge().await;
     let files = std::mem::take(&mut rig.files);
     rig.sim.clear_calls();
@@ -216,12 +221,7 @@ async fn a_mass_removal_is_held_until_confirmed() {
 #[tokio::test(start_paused = true)]
 async fn an_inventory_that_lacks_most_stacks_makes_nothing() {
     let mut rig = Rig::new(RigOptions::seed(16));
-    for n in 0..10 {
-        let text = one("registry.sim/app:1", "")
-            .replace("name: one", &format!("name: s{n}"))
-            .replace("one.test", &format!("s{n}.test"));
-        rig.files.insert(format!("{n}.yaml"), text);
-    }
+    fleet(&mut rig, 10, "registry.sim/app:1");
     rig.converge().await;
     let ids: Vec<_> = rig.sim.with(|w| w.db.applications.iter().map(|a| a.id.clone()).collect());
     for id in ids.iter().take(8) {
@@ -265,12 +265,7 @@ async fn a_full_network_blocks_with_its_name() {
     options.sim.capacity_prefix = 29;
     let mut rig = Rig::new(options);
     rig.foreign().await;
-    for n in 0..4 {
-        let text = one("registry.sim/app:1", "")
-            .replace("name: one", &format!("name: s{n}"))
-            .replace("one.test", &format!("s{n}.test"));
-        rig.files.insert(format!("{n}.yaml"), text);
-    }
+    fleet(&mut rig, 4, "registry.sim/app:1");
     let engine = rig.converge().await;
     let reasons: Vec<_> = engine
         .statuses()
@@ -315,12 +310,7 @@ async fn a_moving_tag_is_followed_by_its_digest_and_a_bad_one_is_rolled_back() {
     const TAG: &str = "registry.sim/app:latest";
     let mut rig = Rig::new(RigOptions::seed(19));
     let aaa = rig.sim.push_image(TAG, Behaviour::Ok);
-    for n in 0..2 {
-        let text = one(&format!("{{ref: \"{TAG}\", follow: 1m}}"), "")
-            .replace("name: one", &format!("name: s{n}"))
-            .replace("one.test", &format!("s{n}.test"));
-        rig.files.insert(format!("{n}.yaml"), text);
-    }
+    fleet(&mut rig, 2, &format!("{{ref: \"{TAG}\", follow: 1m}}"));
     let engine = rig.converge().await;
     assert!(Rig::ready(&engine, "s0") && Rig::ready(&engine, "s1"), "{}", rig.tell(&engine));
     drop(engine);

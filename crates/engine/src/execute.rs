@@ -5,6 +5,7 @@
 use crate::Engine;
 use berth_model::condition::Phase;
 use berth_model::desired::{Desired, DesiredApp};
+use berth_model::field::{Field, text};
 use berth_model::ids::{AppName, BackendName, EnvironmentId, Key, OperationId, ProjectId};
 use berth_model::mark::{self, Mark, MarkSeen, PlaceMark};
 use berth_model::observed::{Observed, SeenApp};
@@ -349,10 +350,7 @@ impl<W: World> Engine<W> {
         let token = format!("berth {hash} {}", self.operation());
         let before = doing.record.apps.get(app).cloned();
         let compiled = doing.desired.and_then(|d| d.apps.iter().find(|a| a.name == *app));
-        let image = match compiled.and_then(|a| a.fields.get(&berth_model::field::Field::Image)) {
-            Some(berth_model::field::Value::Text(image)) => Some(image.clone()),
-            _ => None,
-        };
+        let image = compiled.and_then(|a| text(&a.fields, Field::Image)).map(str::to_owned);
         if let Some(entry) = doing.record.apps.get_mut(app) {
             entry.image = image;
             entry.live = None;

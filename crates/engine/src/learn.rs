@@ -4,6 +4,7 @@ use crate::{Engine, version};
 use berth_model::Time;
 use berth_model::condition::Reason;
 use berth_model::desired::Desired;
+use berth_model::field::{Field, text};
 use berth_model::ids::Key;
 use berth_model::record::{IntentTarget, ProjectRecord, Record, Tombstone, Version};
 use berth_model::step::{Learned, Plan};
@@ -22,9 +23,7 @@ impl<W: World> Engine<W> {
         let now = self.now();
         let mut changes = Vec::new();
         for learned in &plan.learned {
-            let with_writes =
-                matches!(learned, Learned::Fought { .. } | Learned::Routers { due: Some(_), .. });
-            if with_writes == writing {
+            if learned.goes_with_writes() == writing {
                 self.learn(key, record, desired, learned, now, &mut changes);
             }
         }
@@ -211,10 +210,7 @@ impl<W: World> Engine<W> {
                 hash,
                 generation,
                 at: now,
-                image: match compiled.fields.get(&berth_model::field::Field::Image) {
-                    Some(berth_model::field::Value::Text(image)) => image.clone(),
-                    _ => String::new(),
-                },
+                image: text(&compiled.fields, Field::Image).unwrap_or_default().to_owned(),
                 sealed: version::seal(&self.parts.vault, stack, compiled),
             })));
         }

@@ -3,7 +3,7 @@
 use crate::Engine;
 use berth_model::Time;
 use berth_model::ids::{BackendName, Key};
-use berth_model::observed::{FleetView, Observed, Seen};
+use berth_model::observed::{FleetView, Observed};
 use berth_model::remote::{Fact, Read};
 use berth_model::step::{Plan, Step};
 use berth_ports::{Pace, Platform, PortError, Prober, Registry, World};
@@ -113,18 +113,10 @@ impl<W: World> Engine<W> {
     }
 }
 
-fn unbox<T>(seen: Seen<Box<T>>) -> Seen<T> {
-    match seen {
-        Seen::Unknown => Seen::Unknown,
-        Seen::Absent => Seen::Absent,
-        Seen::Present(t) => Seen::Present(*t),
-    }
-}
-
 fn take(read: &Read, fact: Fact, observed: &mut Observed) {
     match (read, fact) {
         (Read::App(id), Fact::App(seen)) => {
-            observed.details.insert(id.clone(), unbox(seen));
+            observed.details.insert(id.clone(), seen.unbox());
         }
         (Read::Live(service), Fact::Live(seen)) => {
             observed.live.insert(service.clone(), seen);
@@ -141,7 +133,7 @@ fn take(read: &Read, fact: Fact, observed: &mut Observed) {
         }
         (Read::Jobs, Fact::Jobs(jobs)) => observed.jobs = Some(jobs),
         (Read::Project(id), Fact::Project(seen)) => {
-            observed.projects.insert(id.clone(), unbox(seen));
+            observed.projects.insert(id.clone(), seen.unbox());
         }
         (Read::Log(id), Fact::Log(text)) => {
             observed.logs.insert(id.clone(), text);

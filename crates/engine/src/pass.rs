@@ -8,7 +8,7 @@ use berth_model::condition::Reason;
 use berth_model::ids::{AppName, BackendName, Key, StackName};
 use berth_model::mark::MarkSeen;
 use berth_model::observed::FleetView;
-use berth_plan::{Guard, Verdict, guard, judge};
+use berth_plan::{Guard, Verdict, environment, guard, idle_environments, judge};
 use berth_ports::{Change, Platform, PortError, Trust, Wanted, World};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -246,25 +246,18 @@ fn unknown_stacks(state: &State, view: &FleetView) -> Vec<StackName> {
     if state.wanted.trust != Trust::Complete {
         return Vec::new();
     }
-    let renamed: BTreeSet<&str> =
-        state.wanted.stacks.values().filter_map(|s| s.formerly.as_ref().map(StackName::as_str)).collect();
-    let mut names: Vec<StackName> = Vec::new();
-    for app in &view.apps {
-        let MarkSeen::Ours(mark) = &app.mark else { continue };
-        let key = Key::Stack(mark.stack.clone());
-        let known = state.records.contains_key(&key) || state.is_wanted(&key);
-        if !known && !renamed.contains(mark.stack.as_str()) && is_marked(view, mark.stack.as_str()) {
-            names.push(mark.stack.clone());
-        }
-    }
-    for mark in view.projects.iter().filter_map(|p| p.mark.as_ref()) {
-        let Some(stack) = &mark.stack else { continue };
+    let renamed = state.former_names();
+    let is_unknown = |stack: &StackName| {
         let key = Key::Stack(stack.clone());
-        let known = state.records.contains_key(&key) || state.is_wanted(&key);
-        if !known && !renamed.contains(stack.as_str()) {
-            names.push(stack.clone());
-        }
-    }
+        !state.records.contains_key(&key) && !state.is_wanted(&key) && !renamed.contains(stack)
+    };
+    let apps = view.apps.iter().filter_map(|a| match &a.mark {
+        MarkSeen::Ours(mark) => Some(&mark.stack),
+        MarkSeen::None | MarkSeen::Foreign(_) => None,
+    });
+    let apps = apps.filter(|s| is_unknown(s) && is_marked(view, s.as_str()));
+    let projects = view.projects.iter().filter_map(|p| p.mark.as_ref()?.stack.as_ref());
+    let mut names: Vec<StackName> = apps.chain(projects.filter(|s| is_unknown(s))).cloned().collect();
     names.sort();
     names.dedup();
     names
@@ -279,8 +272,7 @@ fn late_places(state: &mut State, backend: &BackendName, view: &FleetView) -> BT
     };
     for project in &view.projects {
         let Some(stack) = project.mark.as_ref().and_then(|m| m.stack.as_ref()) else { continue };
-        let heir = || state.wanted.stacks.values().find(|s| s.formerly.as_ref() == Some(stack));
-        let Some(wanted) = state.wanted.stacks.get(stack).or_else(heir) else {
+        let Some(wanted) = state.wanted.stacks.get(stack).or_else(|| state.heir(backend, stack)) else {
             continue;
         };
         let key = Key::Stack(wanted.name.clone());
@@ -289,12 +281,9 @@ fn late_places(state: &mut State, backend: &BackendName, view: &FleetView) -> BT
         };
         let kept = record.project.as_ref().and_then(|p| p.id.as_ref());
         let idle = if kept == Some(&project.id) {
-            let used = wanted.target.environment.as_str();
-            let mut idle = project.environments.iter().filter(|e| !e.is_default && e.services == 0);
-            idle.find(|e| {
-                e.name != used || project.environments.iter().any(|o| o.name == used && o.id != e.id)
-            })
-            .map(|e| e.id.as_str())
+            let used = environment(project, &wanted.target.environment);
+            let mut idle = used.into_iter().flat_map(|used| idle_environments(project, &used.id));
+            idle.next().map(|e| e.id.as_str())
         } else {
             let empty = project.environments.iter().all(|e| e.services == 0);
             empty.then_some(project.id.as_str())
@@ -352,8 +341,7 @@ impl State {
         let mut recreating = BTreeSet::new();
         let mut all = BTreeSet::new();
         let view = self.accounts.get(backend).and_then(|a| a.view.clone());
-        let taken_over: BTreeSet<_> =
-            self.wanted.stacks.values().filter_map(|s| s.formerly.clone()).collect();
+        let taken_over = self.former_names();
         for (key, record) in &self.records {
             let Key::Stack(name) = key else { continue };
             if record.backend.as_ref() != Some(backend) {

@@ -248,9 +248,7 @@ impl<W: World> Engine<W> {
         if state.is_wanted(key) {
             return None;
         }
-        let mut all = state.wanted.stacks.values();
-        let heir = all.find(|s| s.formerly.as_ref() == Some(name) && s.target.backend == *backend)?;
-        Some(Key::Stack(heir.name.clone()))
+        state.heir(backend, name).map(|s| Key::Stack(s.name.clone()))
     }
 
     /// A rename: the record moves in one transaction, and the marks follow. An heir that has a record of its own keeps
@@ -359,7 +357,7 @@ impl<W: World> Engine<W> {
         if *record != before || !changes.is_empty() {
             changes.push(Change::Record(key.clone(), Box::new(record.clone())));
             self.commit(changes).await?;
-            if plan.learned.iter().any(settles_nothing) {
+            if plan.learned.iter().any(Learned::changes_the_plan) {
                 return Ok(Went::Again);
             }
         }
@@ -381,10 +379,8 @@ impl<W: World> Engine<W> {
         }
         let before = record.clone();
         let mut changes = self.learned(key, record, desired, plan, true);
-        for step in &plan.steps {
-            if let Step::Deploy { app, .. } = step
-                && let Some(entry) = record.apps.get_mut(app)
-            {
+        for app in plan.deploys() {
+            if let Some(entry) = record.apps.get_mut(app) {
                 // A crash between the write and its deployment must not pass for the end of both.
                 entry.deploy_due = true;
             }
@@ -401,7 +397,7 @@ impl<W: World> Engine<W> {
             if self.state().stopping {
                 return Err(stopping());
             }
-            let last = is_last_of_app(plan, at);
+            let last = plan.is_last_of_app(at);
             touched = true;
             if self.perform(&mut doing, step, last).await? == Next::Replan {
                 break;
@@ -483,38 +479,6 @@ enum Went {
 
 pub(crate) fn stopping() -> PortError {
     PortError::Retry { after: None, why: "the daemon is stopping".to_owned() }
-}
-
-/// Discoveries after which the same plan would not be made again.
-fn settles_nothing(learned: &Learned) -> bool {
-    !matches!(
-        learned,
-        Learned::Applied { .. }
-            | Learned::Fought { .. }
-            | Learned::Drift { .. }
-            | Learned::Routers { due: Some(_), .. }
-    )
-}
-
-/// Whether nothing but a deployment follows for the app of this step.
-fn is_last_of_app(plan: &Plan, at: usize) -> bool {
-    let steps = &plan.steps;
-    let app_of = |step: &Step| match step {
-        Step::MoveApp { app, .. }
-        | Step::UpdateApp { app, .. }
-        | Step::CreateChild { app, .. }
-        | Step::UpdateChild { app, .. }
-        | Step::RemoveChild { app, .. } => Some(app.clone()),
-        _ => None,
-    };
-    let Some(app) = app_of(&steps[at]) else {
-        return false;
-    };
-    // With something of the app left out, it is not all as wanted after this.
-    if plan.blocked.iter().any(|b| b.what == format!("app {app}")) {
-        return false;
-    }
-    !steps[at + 1..].iter().any(|s| app_of(s).as_ref() == Some(&app))
 }
 
 /// Facts that our own writes made old.

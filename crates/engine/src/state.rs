@@ -7,6 +7,7 @@ use berth_model::condition::{Phase, Reason};
 use berth_model::ids::{AppId, AppName, BackendName, Key, OperationId, StackName};
 use berth_model::observed::{FleetView, SeenApp};
 use berth_model::record::{Intent, Record, StackStatus};
+use berth_model::stack::Stack;
 use berth_plan::{Expected, Hold};
 use berth_ports::{SecretRow, Snapshot, Wanted};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -191,6 +192,17 @@ impl State {
             }
             Key::Project(_) => String::new(),
         }
+    }
+
+    /// Names that wanted stacks had before.
+    pub(crate) fn former_names(&self) -> BTreeSet<StackName> {
+        self.wanted.stacks.values().filter_map(|s| s.formerly.clone()).collect()
+    }
+
+    /// The wanted stack of an account that had this name before.
+    pub(crate) fn heir(&self, backend: &BackendName, name: &StackName) -> Option<&Arc<Stack>> {
+        let mut all = self.wanted.stacks.values();
+        all.find(|s| s.formerly.as_ref() == Some(name) && s.target.backend == *backend)
     }
 
     /// Whether a key is wanted.

@@ -8,6 +8,7 @@ use crate::run::{Ended, classify};
 use berth_model::Time;
 use berth_model::condition::{Condition, ConditionType, Phase, Reason, Status};
 use berth_model::desired::Desired;
+use berth_model::field::{Field, text};
 use berth_model::ids::Key;
 use berth_model::record::{AppStatus, Record, Run, StackStatus};
 use berth_model::stack::Https;
@@ -429,10 +430,7 @@ fn apps(desired: &Desired, record: &Record, ended: &Ended) -> Vec<AppStatus> {
                 name: a.name.clone(),
                 id: known.and_then(|r| r.id.clone()),
                 service: known.and_then(|r| r.service.clone()),
-                image: match a.fields.get(&berth_model::field::Field::Image) {
-                    Some(berth_model::field::Value::Text(image)) => image.clone(),
-                    _ => String::new(),
-                },
+                image: text(&a.fields, Field::Image).unwrap_or_default().to_owned(),
                 hash: Some(a.hash),
                 live: known.and_then(|r| r.live),
                 unmanaged: ended

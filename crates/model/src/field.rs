@@ -171,6 +171,15 @@ impl Value {
 /// Fields and their values.
 pub type Fields = BTreeMap<Field, Value>;
 
+/// A field's value, where it is a text.
+#[must_use]
+pub fn text(fields: &Fields, field: Field) -> Option<&str> {
+    match fields.get(&field) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
 /// One difference, ready to be shown and to be matched against `drift:`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {

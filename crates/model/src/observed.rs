@@ -22,6 +22,18 @@ pub enum Seen<T> {
     Present(T),
 }
 
+impl<T> Seen<Box<T>> {
+    /// The fact itself.
+    #[must_use]
+    pub fn unbox(self) -> Seen<T> {
+        match self {
+            Seen::Unknown => Seen::Unknown,
+            Seen::Absent => Seen::Absent,
+            Seen::Present(t) => Seen::Present(*t),
+        }
+    }
+}
+
 impl<T> Seen<T> {
     /// The fact, where it is present.
     pub fn present(&self) -> Option<&T> {
@@ -240,6 +252,20 @@ pub struct Jobs {
     pub queued: BTreeMap<AppId, Vec<String>>,
     /// Rows by application, newest first.
     pub rows: BTreeMap<AppId, Vec<Deployment>>,
+}
+
+impl Jobs {
+    /// The row of the deployment of this application that carries the token.
+    #[must_use]
+    pub fn row(&self, app: &AppId, token: &str) -> Option<&Deployment> {
+        self.rows.get(app)?.iter().find(|d| d.title.contains(token))
+    }
+
+    /// Whether a job of this application that carries the token waits or runs.
+    #[must_use]
+    pub fn holds(&self, app: &AppId, token: &str) -> bool {
+        self.queued.get(app).is_some_and(|titles| titles.iter().any(|t| t.contains(token)))
+    }
 }
 
 /// The live service.

@@ -37,6 +37,25 @@ impl Plan {
     pub fn is_settled(&self) -> bool {
         self.steps.is_empty() && self.blocked.is_empty() && self.wait.is_none()
     }
+    /// Whether the step at this place changes an app, and nothing but a deployment follows for it.
+    #[must_use]
+    pub fn is_last_of_app(&self, at: usize) -> bool {
+        let Some(app) = self.steps[at].changes() else {
+            return false;
+        };
+        // With something of the app left out, it is not all as wanted after this.
+        if self.blocked.iter().any(|b| b.what == format!("app {app}")) {
+            return false;
+        }
+        !self.steps[at + 1..].iter().any(|s| s.changes() == Some(app))
+    }
+    /// Apps that the plan deploys.
+    pub fn deploys(&self) -> impl Iterator<Item = &AppName> {
+        self.steps.iter().filter_map(|s| match s {
+            Step::Deploy { app, .. } => Some(app),
+            _ => None,
+        })
+    }
 }
 
 /// One step.
@@ -205,6 +224,18 @@ pub enum Step {
 }
 
 impl Step {
+    /// The app whose existing application this changes, short of a deployment.
+    #[must_use]
+    pub fn changes(&self) -> Option<&AppName> {
+        match self {
+            Step::MoveApp { app, .. }
+            | Step::UpdateApp { app, .. }
+            | Step::CreateChild { app, .. }
+            | Step::UpdateChild { app, .. }
+            | Step::RemoveChild { app, .. } => Some(app),
+            _ => None,
+        }
+    }
     /// Whether the step leaves the outside as it is.
     #[must_use]
     pub fn is_read(&self) -> bool {
@@ -391,4 +422,18 @@ pub enum Learned {
         /// Which app.
         app: AppName,
     },
+}
+
+impl Learned {
+    /// Whether it is kept with the plan's writes, and not before them.
+    #[must_use]
+    pub fn goes_with_writes(&self) -> bool {
+        matches!(self, Learned::Fought { .. } | Learned::Routers { due: Some(_), .. })
+    }
+
+    /// Whether the plan would be another once this is kept.
+    #[must_use]
+    pub fn changes_the_plan(&self) -> bool {
+        !self.goes_with_writes() && !matches!(self, Learned::Applied { .. } | Learned::Drift { .. })
+    }
 }

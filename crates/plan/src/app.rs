@@ -9,7 +9,7 @@ use crate::place::Spot;
 use crate::{Planner, Policy};
 use berth_model::condition::{Phase, Reason};
 use berth_model::desired::{Desired, DesiredApp};
-use berth_model::field::{Difference, Field, Fields, Value};
+use berth_model::field::{Difference, Field, Fields, Value, text};
 use berth_model::hash::Hash;
 use berth_model::ids::{AppId, AppName, StackName};
 use berth_model::mark::{self, Mark, MarkSeen};
@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
             return;
         }
         self.phase(Phase::Create);
-        let name = text(&app.fields, Field::Name).unwrap_or_else(|| desired.stack.to_string());
+        let name = text(&app.fields, Field::Name).unwrap_or(desired.stack.as_str()).to_owned();
         self.step(Step::CreateApp {
             app: app.name.clone(),
             environment: spot.environment.clone(),
@@ -179,12 +179,12 @@ impl<'a> Planner<'a> {
         if !self.policy.check_registry {
             return true;
         }
-        let Some(image) = text(&app.fields, Field::Image) else {
+        let Some(image) = text(&app.fields, Field::Image).map(str::to_owned) else {
             return true;
         };
         match self.input.observed.images.get(&image) {
             None => {
-                let user = text(&app.fields, Field::RegistryUser);
+                let user = text(&app.fields, Field::RegistryUser).map(str::to_owned);
                 let auth = match (user, app.fields.get(&Field::RegistryPassword)) {
                     (Some(user), Some(Value::Secret(password))) => Some((user, password.clone())),
                     _ => None,
@@ -280,7 +280,7 @@ impl<'a> Planner<'a> {
         if self.plan.blocked.iter().any(|b| b.what == format!("app {}", app.name)) {
             return;
         }
-        self.bring_up(desired, app, record, seen, changed, known);
+        self.bring_up(app, record, seen, changed, known);
     }
 
     /// An older vault must not write an older secret over a newer one that runs.
@@ -515,14 +515,6 @@ impl<'a> Planner<'a> {
             secrets: app.secrets.clone(),
             adopted: record.adopted,
         }
-    }
-}
-
-/// A field's value, where it is a text.
-pub(crate) fn text(fields: &Fields, field: Field) -> Option<String> {
-    match fields.get(&field) {
-        Some(Value::Text(t)) => Some(t.clone()),
-        _ => None,
     }
 }
 

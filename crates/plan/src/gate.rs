@@ -5,7 +5,7 @@
 
 use crate::Planner;
 use berth_model::condition::{Phase, Reason};
-use berth_model::desired::{Desired, DesiredApp};
+use berth_model::desired::DesiredApp;
 use berth_model::field::{Field, Value};
 use berth_model::hash::Hash;
 use berth_model::ids::DeploymentId;
@@ -37,7 +37,6 @@ impl Planner<'_> {
     /// Moves a rollout on by what was seen.
     pub(crate) fn gate(
         &mut self,
-        desired: &Desired,
         app: &DesiredApp,
         record: &AppRecord,
         rollout: &Rollout,
@@ -74,7 +73,6 @@ impl Planner<'_> {
             }
             Step1::Over => {}
             Step1::Done => {
-                let _ = desired;
                 self.learn(Learned::Live { app: app.name.clone(), hash: Some(app.hash) });
                 self.learn(Learned::Good { app: app.name.clone(), hash: app.hash });
                 self.learn(Learned::Rollout { app: app.name.clone(), rollout: None });
@@ -106,11 +104,8 @@ impl Planner<'_> {
             self.look(Read::Jobs);
             return Step1::Looking;
         };
-        let row =
-            jobs.rows.get(&seen.id).and_then(|rows| rows.iter().find(|d| d.title.contains(&rollout.token)));
-        let queued =
-            jobs.queued.get(&seen.id).is_some_and(|titles| titles.iter().any(|t| t.contains(&rollout.token)));
-        match row {
+        let queued = jobs.holds(&seen.id, &rollout.token);
+        match jobs.row(&seen.id, &rollout.token) {
             Some(row) => {
                 rollout.missing_since = None;
                 rollout.unanswered = false;

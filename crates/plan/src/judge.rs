@@ -4,7 +4,7 @@
 
 use crate::runs::same_image;
 use berth_model::desired::{Child, ChildKey, Desired};
-use berth_model::field::{Field, Value};
+use berth_model::field::{Field, Value, text};
 use berth_model::ids::{AppId, AppName, EnvironmentId, ServiceName};
 use berth_model::observed::{FleetView, Seen};
 use berth_model::record::Record;
@@ -97,10 +97,7 @@ pub fn expect(desired: &Desired, record: &Record, fleet: &FleetView) -> Option<E
             mark: print(seen.mark_line.as_deref()),
             domains,
             domain_count,
-            image: match app.fields.get(&Field::Image) {
-                Some(Value::Text(image)) => Some(image.as_str().into()),
-                _ => None,
-            },
+            image: text(&app.fields, Field::Image).map(Into::into),
             replicas: match app.fields.get(&Field::Replicas) {
                 Some(Value::Int(n)) => u32::try_from(*n).ok(),
                 _ => None,

@@ -24,6 +24,7 @@ pub use diff::{CONTESTED, fought};
 pub use gate::probe_spec;
 pub use guard::{Guard, Hold, guard};
 pub use judge::{Expected, Verdict, expect, judge};
+pub use place::{environment, idle_environments};
 pub use project::{ProjectInput, plan_project};
 pub use render::{Line, lines, render};
 

@@ -5,7 +5,7 @@
 use crate::{Open, Planner};
 use berth_model::condition::Reason;
 use berth_model::desired::{Desired, DesiredApp};
-use berth_model::field::{Field, Value};
+use berth_model::field::{Field, text};
 use berth_model::ids::{AppId, AppName, ServiceName, StackName};
 use berth_model::mark::{Mark, MarkSeen};
 use berth_model::observed::{FleetView, Seen, SeenApp};
@@ -27,12 +27,6 @@ pub(crate) enum Located<'f> {
 }
 
 impl<'a> Planner<'a> {
-    fn ours(&self, seen: &SeenApp, stack: &StackName, formerly: Option<&StackName>, app: &AppName) -> bool {
-        let _ = self;
-        matches!(&seen.mark, MarkSeen::Ours(m)
-            if (m.stack == *stack || Some(&m.stack) == formerly) && m.app == *app)
-    }
-
     /// Finds the application of one app.
     pub(crate) fn locate(
         &mut self,
@@ -79,7 +73,7 @@ impl<'a> Planner<'a> {
         let mut complete = Vec::new();
         let mut begun = Vec::new();
         for seen in names.iter().flat_map(|n| fleet.of_stack(n.as_str())) {
-            if !self.ours(seen, &desired.stack, formerly, &app.name) {
+            if !is_ours(seen, &desired.stack, formerly, &app.name) {
                 continue;
             }
             let MarkSeen::Ours(mark) = &seen.mark else {
@@ -294,10 +288,8 @@ impl<'a> Planner<'a> {
         fleet: &'a FleetView,
         environment: Option<&berth_model::ids::EnvironmentId>,
     ) -> Option<Located<'a>> {
-        let Some(Value::Text(name)) = app.fields.get(&Field::Name) else {
-            return None;
-        };
-        let mut named = fleet.apps.iter().filter(|a| a.name == *name && Some(&a.environment) == environment);
+        let name = text(&app.fields, Field::Name)?;
+        let mut named = fleet.apps.iter().filter(|a| a.name == name && Some(&a.environment) == environment);
         let first = named.next()?;
         if named.next().is_some() {
             self.block(
@@ -317,6 +309,17 @@ impl<'a> Planner<'a> {
         }
         Some(Located::Adopt(first))
     }
+}
+
+/// Whether a mark of ours, complete or begun, names this app of this stack, under its name or its former one.
+pub(crate) fn is_ours(
+    seen: &SeenApp,
+    stack: &StackName,
+    formerly: Option<&StackName>,
+    app: &AppName,
+) -> bool {
+    matches!(&seen.mark, MarkSeen::Ours(m)
+        if (m.stack == *stack || Some(&m.stack) == formerly) && m.app == *app)
 }
 
 /// What became of a recorded application.

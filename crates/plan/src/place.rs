@@ -42,15 +42,7 @@ impl Planner<'_> {
             }
             return Some(Spot { project: None, environment: None });
         };
-        let environment = project
-            .environments
-            .iter()
-            .find(|e| e.id.as_str() == wanted)
-            // Of two of one name (one create that took effect twice), the one that is lived in.
-            .or_else(|| {
-                let same = project.environments.iter().filter(|e| e.name == wanted);
-                same.min_by_key(|e| std::cmp::Reverse(e.services))
-            });
+        let environment = environment(project, wanted);
         if let Some(environment) = environment {
             return Some(Spot {
                 project: Some(project.id.clone()),
@@ -267,8 +259,19 @@ impl Planner<'_> {
     }
 }
 
+/// The environment of a project that a manifest names by id or name. Of two of one name (one create that took effect
+/// twice), the one that is lived in.
+#[must_use]
+pub fn environment<'p>(project: &'p SeenProject, wanted: &str) -> Option<&'p SeenEnvironment> {
+    let by_id = project.environments.iter().find(|e| e.id.as_str() == wanted);
+    by_id.or_else(|| {
+        let same = project.environments.iter().filter(|e| e.name == wanted);
+        same.min_by_key(|e| std::cmp::Reverse(e.services))
+    })
+}
+
 /// Environments of a project, but for the default one and the one in use, that no list shows anything in.
-pub(crate) fn idle_environments<'p>(
+pub fn idle_environments<'p>(
     project: &'p SeenProject,
     used: &'p EnvironmentId,
 ) -> impl Iterator<Item = &'p SeenEnvironment> {

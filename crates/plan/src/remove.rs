@@ -3,7 +3,7 @@
 //! It never needs the spec to render, and never touches a volume.
 
 use crate::Planner;
-use crate::locate::Recorded;
+use crate::locate::{Recorded, is_ours};
 use berth_model::condition::{Phase, Reason};
 use berth_model::ids::{AppName, StackName};
 use berth_model::mark::{self, MarkSeen};
@@ -78,8 +78,7 @@ impl<'a> Planner<'a> {
                 Recorded::Unclear => return false,
                 Recorded::There(seen) => {
                     // By recorded id *and* mark.
-                    let ours = matches!(&seen.mark, MarkSeen::Ours(m)
-                        if (m.stack == *stack || Some(&m.stack) == formerly) && m.app == *app);
+                    let ours = is_ours(seen, stack, formerly, app);
                     if belongs_elsewhere(seen, stack, formerly, app) {
                         self.learn(Learned::Forget { app: app.clone() });
                         return true;

@@ -1,11 +1,10 @@
 //! What runs against what is wanted: when an app is deployed, and when it is left running.
 
 use crate::Planner;
-use crate::app::text;
 use crate::diff::Drift;
 use berth_model::condition::{Phase, Reason};
-use berth_model::desired::{ChildKey, Desired, DesiredApp};
-use berth_model::field::{Field, Value};
+use berth_model::desired::{ChildKey, DesiredApp};
+use berth_model::field::{Field, Value, text};
 use berth_model::ids::AppName;
 use berth_model::observed::{DeploymentStatus, Live, Seen, SeenApp, UpdateState};
 use berth_model::record::{AppRecord, Rollout};
@@ -18,7 +17,6 @@ impl Planner<'_> {
     /// Deploys, follows a deployment through the gate, or finds that what runs is what is wanted.
     pub(crate) fn bring_up(
         &mut self,
-        desired: &Desired,
         app: &DesiredApp,
         record: &AppRecord,
         seen: &SeenApp,
@@ -32,7 +30,7 @@ impl Planner<'_> {
         if let Some(rollout) = &record.rollout
             && rollout.hash == app.hash
         {
-            return self.gate(desired, app, record, rollout, seen, changed);
+            return self.gate(app, record, rollout, seen, changed);
         }
         if changed && self.changes_what_runs(app, record) {
             // What is written now is not what was read: whatever runs, it is not this.
@@ -67,12 +65,9 @@ impl Planner<'_> {
         let Some(jobs) = &self.input.observed.jobs else {
             return self.look(Read::Jobs);
         };
-        let row =
-            jobs.rows.get(&seen.id).and_then(|rows| rows.iter().find(|d| d.title.contains(&rollout.token)));
-        let queued =
-            jobs.queued.get(&seen.id).is_some_and(|titles| titles.iter().any(|t| t.contains(&rollout.token)));
+        let queued = jobs.holds(&seen.id, &rollout.token);
         let waited = self.policy.now.since(rollout.asked);
-        let open = match row {
+        let open = match jobs.row(&seen.id, &rollout.token) {
             Some(row) => row.status == DeploymentStatus::Running,
             None => queued || (rollout.unanswered && waited < self.policy.settle),
         };
@@ -119,7 +114,7 @@ impl Planner<'_> {
             Some(Value::Int(n)) => Some(*n),
             _ => None,
         };
-        let off = if image.is_some_and(|i| !same_image(&i, &live.image)) {
+        let off = if image.is_some_and(|i| !same_image(i, &live.image)) {
             Some(("image", format!("it runs the image {}", live.image)))
         } else if replicas.is_some() && live.replicas.map(u64::from) != replicas {
             let seen = live.replicas.map_or_else(|| "another number of".to_owned(), |n| n.to_string());

@@ -258,7 +258,7 @@ impl Daemon {
             check(self, world, &thought);
             let before = self.record.clone();
             self.learn(&thought, world, false);
-            if self.record != before && thought.plan.learned.iter().any(replans) {
+            if self.record != before && thought.plan.learned.iter().any(Learned::changes_the_plan) {
                 continue;
             }
             if thought.plan.steps.iter().any(Step::is_read) {
@@ -270,15 +270,13 @@ impl Daemon {
                 return Ok(thought.plan);
             }
             self.learn(&thought, world, true);
-            for step in &thought.plan.steps {
-                if let Step::Deploy { app, .. } = step
-                    && let Some(entry) = self.record.apps.get_mut(app)
-                {
+            for app in thought.plan.deploys() {
+                if let Some(entry) = self.record.apps.get_mut(app) {
                     entry.deploy_due = true;
                 }
             }
             for (at, step) in thought.plan.steps.iter().enumerate() {
-                let last = is_last_of_app(&thought.plan.steps, at);
+                let last = thought.plan.is_last_of_app(at);
                 if self.perform(step, last, thought.desired.as_ref(), world)? {
                     break;
                 }
@@ -569,40 +567,9 @@ impl Daemon {
     }
 }
 
-fn replans(learned: &Learned) -> bool {
-    !matches!(
-        learned,
-        Learned::Applied { .. }
-            | Learned::Fought { .. }
-            | Learned::Drift { .. }
-            | Learned::Routers { due: Some(_), .. }
-    )
-}
-
-fn is_last_of_app(steps: &[Step], at: usize) -> bool {
-    let app_of = |step: &Step| match step {
-        Step::MoveApp { app, .. }
-        | Step::UpdateApp { app, .. }
-        | Step::CreateChild { app, .. }
-        | Step::UpdateChild { app, .. }
-        | Step::RemoveChild { app, .. } => Some(app.clone()),
-        _ => None,
-    };
-    let app = app_of(&steps[at]);
-    app.is_some() && !steps[at + 1..].iter().any(|s| app_of(s) == app)
-}
-
-fn unbox<T>(seen: Seen<Box<T>>) -> Seen<T> {
-    match seen {
-        Seen::Unknown => Seen::Unknown,
-        Seen::Absent => Seen::Absent,
-        Seen::Present(t) => Seen::Present(*t),
-    }
-}
-
 fn take(read: &Read, fact: Fact, observed: &mut Observed) {
     match (read, fact) {
-        (Read::App(id), Fact::App(seen)) => drop(observed.details.insert(id.clone(), unbox(seen))),
+        (Read::App(id), Fact::App(seen)) => drop(observed.details.insert(id.clone(), seen.unbox())),
         (Read::Live(service), Fact::Live(seen)) => drop(observed.live.insert(service.clone(), seen)),
         (Read::Tasks(service), Fact::Tasks(tasks)) => drop(observed.tasks.insert(service.clone(), tasks)),
         (Read::Services, Fact::Services(seen)) => {
@@ -611,7 +578,7 @@ fn take(read: &Read, fact: Fact, observed: &mut Observed) {
         }
         (Read::Routers(id), Fact::Routers(seen)) => drop(observed.routers.insert(id.clone(), seen)),
         (Read::Jobs, Fact::Jobs(jobs)) => observed.jobs = Some(jobs),
-        (Read::Project(id), Fact::Project(seen)) => drop(observed.projects.insert(id.clone(), unbox(seen))),
+        (Read::Project(id), Fact::Project(seen)) => drop(observed.projects.insert(id.clone(), seen.unbox())),
         (Read::Log(id), Fact::Log(text)) => drop(observed.logs.insert(id.clone(), text)),
         _ => unreachable!("the world answers what was asked"),
     }

@@ -13,7 +13,7 @@ impl Daemon {
     pub(crate) fn learn(&mut self, thought: &Thought, world: &World, writing: bool) {
         let now = world.now;
         for learned in &thought.plan.learned {
-            if matches!(learned, Learned::Fought { .. } | Learned::Routers { due: Some(_), .. }) != writing {
+            if learned.goes_with_writes() != writing {
                 continue;
             }
             match learned {
