@@ -209,22 +209,19 @@ impl<T: Transport> Inner<T> {
         if queries.len() > 1 && !self.batching.refused.load(Ordering::Relaxed) {
             match self.together(queries, slow).await {
                 Ok(answers) => return answers,
-                Err(PortError::Unsupported { .. } | PortError::Refused { .. } | PortError::NotFound(_)) => {
-                    self.refuse_batches();
-                }
-                Err(error @ PortError::Retry { .. }) => {
-                    // A proxy in between may let the plain path through and not this one.
+                Err(error @ PortError::Auth { .. }) => return vec![Err(error); queries.len()],
+                // A proxy in between may let the plain path through and not this one, or let nothing through for now:
+                // one plain read tells.
+                Err(_) => {
                     let first = one(&queries[0]).await;
-                    if matches!(first, Err(PortError::Retry { .. } | PortError::Auth { .. })) {
-                        return queries.iter().map(|_| Err(error.clone())).collect();
+                    if let Err(error @ (PortError::Retry { .. } | PortError::Auth { .. })) = first {
+                        return vec![Err(error); queries.len()];
                     }
-                    // It was tried again for half a minute by then, and the plain path answered at once.
                     self.refuse_batches();
                     let mut answers = vec![first];
                     answers.extend(futures::future::join_all(queries[1..].iter().map(one)).await);
                     return answers;
                 }
-                Err(error) => return queries.iter().map(|_| Err(error.clone())).collect(),
             }
         }
         futures::future::join_all(queries.iter().map(one)).await

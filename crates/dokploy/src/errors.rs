@@ -239,14 +239,21 @@ pub(crate) struct Answers;
 impl Judge for Answers {
     fn judge(&self, call: &Call, reply: &Reply) -> Result<(), Verdict> {
         let is_list = reply.body.first() == Some(&b'[');
+        let batch = call.path.starts_with(crate::batch::ROUTE);
         let good = (200..300).contains(&reply.status)
             // The items of a batch carry their own errors.
-            || (call.path.starts_with(crate::batch::ROUTE) && is_list && reply.status != 401);
+            || (batch && is_list && reply.status != 401);
         if good {
             return Ok(());
         }
         let mut told = Told::rest(reply);
         told.bare |= is_list && reply.status == 401;
+        if batch && !told.shaped && matches!(reply.status, 400 | 403..=405 | 410..=428 | 431) {
+            // Said of this path alone, by something in between: nothing about the server follows, and no try mends it.
+            return Err(Verdict::last(PortError::Unsupported {
+                what: format!("batch: something in front of Dokploy refuses it (status {})", reply.status),
+            }));
+        }
         Err(class(Nature::of(call), &call.procedure, &told, retry_after(reply)))
     }
 }

@@ -168,6 +168,7 @@ async fn behind_a_proxy_that_knows_no_batches_reads_go_one_by_one() {
         ids.push(app(&w, &format!("a{i}")).await.0);
     }
     let reads: Vec<_> = ids.iter().map(|id| Read::App(id.clone())).collect();
+    let began = tokio::time::Instant::now();
     for round in 0..5 {
         w.sim.clear_calls();
         for pace in [Pace::Run, Pace::Audit] {
@@ -180,6 +181,7 @@ async fn behind_a_proxy_that_knows_no_batches_reads_go_one_by_one() {
         matches!(w.dokploy.state().breaker, berth_ports::Breaker::Closed),
         "and nothing is called broken"
     );
+    assert!(began.elapsed() < std::time::Duration::from_secs(1), "nothing waits for a refusal to go away");
 }
 
 #[tokio::test(start_paused = true)]
