@@ -5,7 +5,8 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Extensions, HeaderMap, Request, Response, StatusCode, Version};
 use berth_sim::{CallRecord, Options, Row, Sim};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -25,6 +26,8 @@ struct Served {
     refuses_batches: AtomicBool,
     refused: AtomicU64,
     hangs: AtomicBool,
+    /// Off while the stage is set: most of that would be compressing lists.
+    compresses: AtomicBool,
 }
 
 /// Serves until the process ends.
@@ -72,11 +75,18 @@ fn served(seed: u64) -> Served {
         refuses_batches: AtomicBool::new(false),
         refused: AtomicU64::new(0),
         hangs: AtomicBool::new(false),
+        compresses: AtomicBool::new(false),
     }
 }
 
 async fn serve(listener: TcpListener, served: Arc<Served>) {
-    let router = Router::new().fallback(api).layer(CompressionLayer::new()).with_state(served);
+    let asked = served.clone();
+    let compress = move |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
+        let long = headers.get(CONTENT_LENGTH).is_none_or(|n| n.as_bytes().len() > 2);
+        long && asked.compresses.load(Ordering::Relaxed)
+    };
+    let layer = CompressionLayer::new().compress_when(compress);
+    let router = Router::new().fallback(api).layer(layer).with_state(served);
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("the API's listener broke: {error}");
     }
@@ -127,6 +137,9 @@ fn obey(order: &Value, first: &Served, second: &Served) -> Value {
             let latency = Duration::from_millis(order["ms"].as_u64().unwrap_or(0));
             first.sim.set_latency(latency);
             second.sim.set_latency(latency);
+            for served in [first, second] {
+                served.compresses.store(!latency.is_zero(), Ordering::Relaxed);
+            }
             json!({})
         }
         "clear" => {

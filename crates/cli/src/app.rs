@@ -135,7 +135,7 @@ pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
             let files = berth_source::scan(path)
                 .with_context(|| format!("the directory {} cannot be read", path.display()))?;
             for mut input in berth_source::inputs(&files) {
-                input.file = path.join(&input.file).display().to_string();
+                input.file = path.join(&*input.file).display().to_string().into();
                 all.push(input);
             }
         } else {
@@ -153,8 +153,8 @@ pub fn wanted(inputs: &[Input], config: &Config) -> (Wanted, Vec<Diagnostic>) {
     let files: Vec<berth_source::File> = inputs
         .iter()
         .map(|i| berth_source::File {
-            name: i.file.as_str().into(),
-            bytes: i.bytes.as_slice().into(),
+            name: i.file.clone(),
+            bytes: i.bytes.clone(),
             oversize: i.bytes.len() > berth_source::LARGEST,
         })
         .collect();

@@ -109,48 +109,34 @@ struct EnvironmentRow {
     is_default: bool,
     #[serde(deserialize_with = "nullable")]
     env: Option<Secret>,
-    #[serde(flatten)]
-    services: Services,
-}
-
-/// The eight kinds of services in an environment. Applications and compose must be there; a kind that a later or
-/// earlier version does not have counts nothing.
-#[derive(Deserialize)]
-pub(crate) struct Services {
+    // One by one and not flattened: flattening would keep every row in memory first.
     applications: Count,
     compose: Count,
-    #[serde(flatten)]
-    databases: Databases,
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-pub(crate) struct Databases {
+    #[serde(default)]
     postgres: Count,
+    #[serde(default)]
     mysql: Count,
+    #[serde(default)]
     mariadb: Count,
+    #[serde(default)]
     mongo: Count,
+    #[serde(default)]
     redis: Count,
+    #[serde(default)]
     libsql: Count,
 }
 
-impl Databases {
-    /// Services in lists that were counted one by one.
-    pub(crate) fn sum(counts: [Count; 6]) -> usize {
-        counts.iter().map(|c| c.0).sum()
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        let Databases { postgres, mysql, mariadb, mongo, redis, libsql } = self;
-        [postgres, mysql, mariadb, mongo, redis, libsql].iter().map(|c| c.0).sum()
+impl EnvironmentRow {
+    /// Services of all eight kinds. A kind that an earlier version does not have counts nothing.
+    fn services(&self) -> usize {
+        let Self { applications, compose, postgres, mysql, mariadb, mongo, redis, libsql, .. } = self;
+        count([applications, compose, postgres, mysql, mariadb, mongo, redis, libsql])
     }
 }
 
-impl Services {
-    fn count(&self) -> usize {
-        self.applications.0 + self.compose.0 + self.databases.count()
-    }
+/// Services in lists that were counted one by one.
+pub(crate) fn count<const N: usize>(counts: [&Count; N]) -> usize {
+    counts.iter().map(|c| c.0).sum()
 }
 
 /// Reads `project.one`.
@@ -165,7 +151,7 @@ pub(crate) fn project(body: &[u8]) -> Result<ProjectDetail, PortError> {
             .environments
             .into_iter()
             .map(|e| EnvironmentDetail {
-                services: e.services.count(),
+                services: e.services(),
                 id: e.environment_id.into(),
                 name: e.name,
                 description: e.description.filter(|d| !d.is_empty()),

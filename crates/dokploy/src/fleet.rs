@@ -1,7 +1,7 @@
 //! The four lists that show the whole fleet, made into one view. What a list does not say stays unknown.
 
 use crate::children::{host, path};
-use crate::detail::Databases;
+use crate::detail::count;
 use crate::parse::{Count, json, nullable};
 use berth_model::Secret;
 use berth_model::Time;
@@ -53,7 +53,7 @@ struct EnvironmentRow<'a> {
     libsql: Count,
 }
 
-/// The id and the status have two names in different versions.
+/// The id has two names in different versions.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AppRow<'a> {
@@ -67,10 +67,6 @@ struct AppRow<'a> {
     name: Cow<'a, str>,
     #[serde(borrow)]
     created_at: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    application_status: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    status: Option<Cow<'a, str>>,
     // Without it nothing would have a mark.
     #[serde(borrow, deserialize_with = "nullable")]
     description: Option<Cow<'a, str>>,
@@ -196,20 +192,22 @@ pub(crate) fn view(lists: &Lists<'_>, us: &Owner, at: Time) -> Result<FleetView,
     let texts: Vec<ProjectText<'_>> = json("project.all", lists.projects)?;
     let mut texts: HashMap<_, _> =
         texts.into_iter().map(|t| (t.project_id, (t.description, t.env))).collect();
-    let mut view = FleetView { at, ..FleetView::default() };
+    let all = rows.iter().flat_map(|p| &p.environments).map(|e| e.applications.len()).sum();
+    let mut view = FleetView { at, apps: Vec::with_capacity(all), ..FleetView::default() };
     for row in rows {
         let project = berth_model::ids::ProjectId::from(row.project_id.as_ref());
         // A project made between the two reads has no text yet.
         let (description, env) = texts.remove(&row.project_id).unwrap_or_default();
         let mut environments = Vec::with_capacity(row.environments.len());
         for e in row.environments {
-            let databases = Databases::sum([e.postgres, e.mysql, e.mariadb, e.mongo, e.redis, e.libsql]);
+            let others =
+                count([&e.compose, &e.postgres, &e.mysql, &e.mariadb, &e.mongo, &e.redis, &e.libsql]);
             let environment = berth_model::ids::EnvironmentId::from(e.environment_id.as_ref());
             environments.push(SeenEnvironment {
                 id: environment.clone(),
                 name: e.name.into_owned(),
                 is_default: e.is_default,
-                services: e.applications.len() + e.compose.0 + databases,
+                services: e.applications.len() + others,
             });
             for app in e.applications {
                 let id = app.application_id.or(app.id).ok_or_else(|| PortError::Unsupported {
@@ -224,7 +222,6 @@ pub(crate) fn view(lists: &Lists<'_>, us: &Owner, at: Time) -> Result<FleetView,
                     environment: environment.clone(),
                     mark: if description.is_empty() { MarkSeen::None } else { mark::read(description, us) },
                     mark_line: mark::line(description).map(str::to_owned),
-                    status: app.application_status.or(app.status).unwrap_or_default().into_owned(),
                     created: app.created_at.unwrap_or_default().into_owned(),
                 });
             }
@@ -259,7 +256,9 @@ fn domains(body: &[u8]) -> Result<HashMap<AppId, Vec<SeenDomain>>, PortError> {
         else {
             continue;
         };
-        domains.entry(AppId::from(owner.as_ref())).or_default().push(SeenDomain {
+        // Most have one.
+        let of_app = domains.entry(AppId::from(owner.as_ref())).or_insert_with(|| Vec::with_capacity(1));
+        of_app.push(SeenDomain {
             id: row.domain_id.as_ref().into(),
             host: host(&row.host),
             path: path(row.path.as_deref()),

@@ -60,7 +60,7 @@ fn everything_is_there() {
     assert_eq!(view.of_stack("stack-1").count(), 1);
     let app = view.app(&"app-id-0000000000000000".into()).unwrap();
     assert!(matches!(app.mark, MarkSeen::Ours(_)));
-    assert_eq!((app.status.as_str(), app.environment.as_str()), ("done", "e1"));
+    assert_eq!(app.environment.as_str(), "e1");
     let project = &view.projects[0];
     assert_eq!((project.description.as_deref(), project.env.expose()), (Some("words"), "A=1"));
     assert_eq!(project.environments[0].services, 2 + 1 + 2);
@@ -111,12 +111,10 @@ fn what_cannot_be_read_is_an_error_and_never_empty() {
 fn other_names_of_the_same_keys() {
     let mut other = inventory(1);
     let app = other[0]["environments"][0]["applications"][0].as_object_mut().unwrap();
-    let (id, status) =
-        (app.shift_remove("applicationId").unwrap(), app.shift_remove("applicationStatus").unwrap());
+    let id = app.shift_remove("applicationId").unwrap();
     app.insert("id".into(), id);
-    app.insert("status".into(), status);
     let view = read(&other.to_string(), "[]", None, "").unwrap();
-    assert_eq!((view.apps[0].id.as_str(), view.apps[0].status.as_str()), ("app-id-0000000000000000", "done"));
+    assert_eq!(view.apps[0].id.as_str(), "app-id-0000000000000000");
 }
 
 #[test]

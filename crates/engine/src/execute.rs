@@ -322,7 +322,6 @@ impl<W: World> Engine<W> {
                     environment,
                     mark_line: Some(mark.to_string()),
                     mark: MarkSeen::Ours(Box::new(mark)),
-                    status: "idle".to_owned(),
                     created: String::new(),
                 };
                 let now = self.now();
@@ -355,7 +354,7 @@ impl<W: World> Engine<W> {
             entry.image = image;
             entry.live = None;
             entry.deploy_due = false;
-            entry.rollout = Some(Rollout {
+            entry.rollout = Some(Box::new(Rollout {
                 hash,
                 token: token.clone(),
                 phase: Phase::Deploy,
@@ -368,7 +367,7 @@ impl<W: World> Engine<W> {
                 without_address: None,
                 missing_since: None,
                 certificate_since: None,
-            });
+            }));
         }
         self.save(doing, Vec::new()).await?;
         {

@@ -114,7 +114,7 @@ impl<W: World> Engine<W> {
                     {
                         self.state().transient(key).phases.push((new.phase, now));
                     }
-                    entry.rollout = rollout.as_deref().cloned();
+                    entry.rollout.clone_from(rollout);
                 }
             }
             Learned::Good { app, hash } => self.good(record, desired, app, *hash, key, now, changes),

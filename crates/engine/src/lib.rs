@@ -81,7 +81,7 @@ impl<W: World> Engine<W> {
     pub async fn new(parts: Parts<W>, options: Options) -> Result<Arc<Self>, Error> {
         let snapshot = parts.store.snapshot().await.map_err(Error::Store)?;
         let metrics = Arc::new(Metrics::new(parts.platforms.keys().map(BackendName::as_str)));
-        let state = State::new(snapshot, parts.platforms.keys(), parts.clock.now());
+        let state = State::new(snapshot, parts.platforms.keys());
         let (events, _) = broadcast::channel(1024);
         let making =
             parts.platforms.keys().map(|b| (b.clone(), Semaphore::new(options.makes.max(1)))).collect();

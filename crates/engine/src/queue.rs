@@ -95,16 +95,6 @@ impl Line {
         }
         key
     }
-
-    fn remove(&mut self, tenant: &str, key: &Key) {
-        if let Some(keys) = self.keys.get_mut(tenant) {
-            keys.retain(|k| k != key);
-            if keys.is_empty() {
-                self.keys.remove(tenant);
-                self.tenants.retain(|t| t != tenant);
-            }
-        }
-    }
 }
 
 /// A wake-up that came during a run: lane, reasons, tenant.
@@ -149,9 +139,7 @@ impl Queue {
                     }
                 }
                 if lane < waiting.lane {
-                    if let Some(line) = self.lines.get_mut(&waiting.lane) {
-                        line.remove(&waiting.tenant, key);
-                    }
+                    // Its place in the other lane stays behind, and is passed over.
                     waiting.lane = lane;
                     let tenant = waiting.tenant.clone();
                     self.lines.entry(lane).or_default().push(&tenant, key.clone());
@@ -209,9 +197,18 @@ impl Queue {
                 if *credit == 0 {
                     continue;
                 }
-                if let Some(key) = self.lines.get_mut(&lane).and_then(Line::pop) {
+                let waiting = &mut self.waiting;
+                let line = self.lines.entry(lane).or_default();
+                let first = std::iter::from_fn(|| line.pop())
+                    .find(|key| waiting.get(key).is_some_and(|w| w.lane == lane));
+                if let Some(key) = first {
                     *credit -= 1;
-                    let waiting = self.waiting.remove(&key)?;
+                    let waiting = waiting.remove(&key)?;
+                    if self.waiting.is_empty() {
+                        // What a start or a burst took is given back.
+                        self.waiting.shrink_to(64);
+                        self.lines.clear();
+                    }
                     self.running.insert(key.clone(), None);
                     return Some(Turn { key, lane, because: waiting.because, since: waiting.since });
                 }
@@ -240,7 +237,7 @@ impl Queue {
     }
 
     pub(crate) fn depth(&self, lane: Lane) -> usize {
-        self.lines.get(&lane).map_or(0, |l| l.keys.values().map(VecDeque::len).sum())
+        self.waiting.values().filter(|w| w.lane == lane).count()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -275,6 +272,11 @@ mod tests {
         assert_eq!(q.take(Instant::now()).unwrap().because, ["z"]);
         assert!(!q.done(&key("a")));
         assert!(q.is_idle());
+        q.wake(&key("a"), Lane::Startup, "x", "");
+        q.wake(&key("b"), Lane::Startup, "x", "");
+        q.wake(&key("a"), Lane::Change, "y", "");
+        assert_eq!((q.depth(Lane::Change), q.depth(Lane::Startup)), (1, 1));
+        assert_eq!(order(&mut q, 9), ["a", "b"], "each once, whatever lanes it stood in");
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,7 +51,7 @@ impl<W: World> Engine<W> {
                 };
                 drop(state);
                 record.failing = None;
-                for app in record.apps.values_mut() {
+                for (_, app) in &mut record.apps {
                     // A person who asks wants the quarantined version to have another chance.
                     app.quarantined = None;
                     app.quarantine_reason = None;

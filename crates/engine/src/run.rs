@@ -72,6 +72,7 @@ impl<W: World> Engine<W> {
         if ended.error.is_none() {
             state.unjudged.remove(&turn.key);
         }
+        state.rests(&turn.key);
         let tenant = state.tenant_of(&turn.key);
         if let Some(queue) = state.queues.get_mut(backend) {
             queue.done(&turn.key);
@@ -261,7 +262,7 @@ impl<W: World> Engine<W> {
         let Some(mut record) = old_record else {
             return Some(None);
         };
-        for app in record.apps.values_mut() {
+        for (_, app) in &mut record.apps {
             app.applied = None;
         }
         let mut changes = vec![Change::Forget(old.clone())];

@@ -124,7 +124,7 @@ pub(crate) struct Account {
 }
 
 /// What need not survive a restart.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Transient {
     /// A view older than this does not show our own deletes.
     pub(crate) fresh_after: Time,
@@ -150,12 +150,11 @@ impl State {
     pub(crate) fn new<'a>(
         snapshot: Snapshot,
         backends: impl Iterator<Item = &'a BackendName> + Clone,
-        _now: Time,
     ) -> Self {
         Self {
-            records: snapshot.records.into_iter().collect(),
+            records: snapshot.records.into_iter().map(|(key, record)| (key, record.compact())).collect(),
             intents: snapshot.intents.into_iter().map(|i| (i.op.clone(), i)).collect(),
-            statuses: snapshot.statuses.into_iter().map(|s| (s.key.clone(), s)).collect(),
+            statuses: snapshot.statuses.into_iter().map(|s| (s.key.clone(), s.compact())).collect(),
             secrets: Secrets::new(snapshot.secrets),
             last_event: snapshot.last_event,
             last_run: snapshot.last_run,
@@ -210,6 +209,16 @@ impl State {
         match key {
             Key::Stack(name) => self.wanted.stacks.contains_key(name),
             Key::Project(name) => self.wanted.projects.contains_key(name),
+        }
+    }
+
+    /// Most keys rest, and then there is nothing to keep of them.
+    pub(crate) fn rests(&mut self, key: &Key) {
+        if self.live.get(key).is_some_and(|t| *t == Transient::default()) {
+            self.live.remove(key);
+            if self.live.capacity() > 4 * self.live.len() + 256 {
+                self.live.shrink_to(2 * self.live.len());
+            }
         }
     }
 

@@ -9,7 +9,9 @@ use crate::read::{At, Many, Short, Sink, Tri, Words};
 use crate::resolve::Here;
 use crate::running;
 use crate::tree::Span;
-use berth_model::stack::{App, DriftPolicy, Host, HostKey, Https, Mount, Patch, Port, PortKey, RegistryAuth};
+use berth_model::stack::{
+    App, DriftPolicy, Host, HostKey, Https, Mount, Patch, Port, PortKey, RegistryAuth, compact,
+};
 use berth_model::{AppName, Secret};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,9 +60,9 @@ pub(crate) fn resolve(
         adopt: spec.adopt.unwrap_or(false),
         image: image.unwrap_or_default(),
         follow,
-        registry: spec.registry.as_ref().and_then(|r| registry(r, here)),
+        registry: spec.registry.as_ref().and_then(|r| registry(r, here)).map(Box::new),
         port: spec.port.as_ref().and_then(|p| port(p, here.sink)),
-        env: patch(spec.env.as_ref(), |e| Some(env::app(e, here))),
+        env: patch(spec.env.as_ref(), |e| Some(compact(env::app(e, here)))),
         command: patch(spec.command.as_ref(), |c| command(c, here)),
         args: patch(spec.args.as_ref(), |c| command(c, here)),
         replicas,
@@ -74,26 +76,27 @@ pub(crate) fn resolve(
                 here.told(key.at, check::label(&key.text));
                 labels.insert(key.text.to_string(), here.text(&value.v, value.at).unwrap_or_default());
             }
-            Some(labels)
+            Some(compact(labels))
         }),
         health_cmd: running::health_cmd(spec.health.as_ref(), here),
         health_http: spec
             .health
             .as_ref()
             .and_then(|h| h.v.as_ref())
-            .and_then(|h| running::health_http(&h.v, here)),
+            .and_then(|h| running::health_http(&h.v, here))
+            .map(Box::new),
         update: patch(spec.update.as_ref(), |u| Some(running::update(&u.v, volume && one, here.sink))),
         stop_grace: patch(spec.stop_grace.as_ref(), |g| Some(g.0)),
-        hosts,
-        mounts,
-        ports: ports(spec, here.sink),
+        hosts: compact(hosts),
+        mounts: compact(mounts),
+        ports: compact(ports(spec, here.sink)),
         needs: spec
             .needs
             .iter()
             .flat_map(|n| &n.0)
             .filter_map(|n| AppName::new(&n.v).map_err(|e| here.sink.error(n.at, e.to_string())).ok())
             .collect(),
-        drift: drift(spec, here.sink),
+        drift: compact(drift(spec, here.sink)),
     };
     let after = here.sink.problems.iter().filter(|p| !p.warning).count();
     (before == after).then_some(app)
@@ -148,7 +151,7 @@ pub(crate) fn plain_host(port: u16, https: Https) -> Host {
     Host { port, https, internal_path: "/".to_owned(), strip_path: false }
 }
 
-pub(crate) fn add_host(hosts: &mut BTreeMap<HostKey, Host>, host: String, path: String, value: Host) -> bool {
+fn add_host(hosts: &mut BTreeMap<HostKey, Host>, host: String, path: String, value: Host) -> bool {
     hosts.insert(HostKey { host, path }, value).is_none()
 }
 

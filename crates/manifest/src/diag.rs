@@ -99,7 +99,7 @@ pub trait Sources {
 
 impl Sources for [crate::Input] {
     fn source(&self, file: &str) -> Option<&[u8]> {
-        self.iter().find(|i| i.file == file).map(|i| i.bytes.as_slice())
+        self.iter().find(|i| &*i.file == file).map(|i| &*i.bytes)
     }
 }
 

@@ -44,18 +44,30 @@ impl DocumentKind {
     }
 }
 
-/// A document whose envelope could be read.
+/// A document whose envelope could be read. Its text stands in the file: the tree of it is grown again when it is
+/// needed, which is seldom, and costs ten times the text.
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) kind: DocumentKind,
-    pub(crate) meta: Metadata,
     pub(crate) name: At<Words>,
-    pub(crate) spec: Arc<Node>,
-    pub(crate) root: Arc<Node>,
+    /// The template that it names.
+    pub(crate) template: Option<At<Words>>,
+    /// Where it begins.
+    pub(crate) at: Span,
+    /// Which one of its file it is, from 0.
+    pub(crate) nth: usize,
     /// Faults of the envelope.
     pub(crate) problems: Vec<Problem>,
     /// Unique among all documents ever read by one reader.
     pub(crate) id: u64,
+}
+
+/// A document with everything in it.
+#[derive(Debug)]
+pub(crate) struct Grown {
+    pub(crate) meta: Metadata,
+    pub(crate) spec: Arc<Node>,
+    pub(crate) root: Arc<Node>,
 }
 
 /// A file, read.
@@ -68,8 +80,25 @@ pub(crate) struct Parsed {
     pub(crate) glimpsed: Vec<(DocumentKind, String, u32)>,
 }
 
-/// Reads a file. Documents that did not change since `before` keep their identity.
-pub(crate) fn parse(file: u32, bytes: &[u8], before: Option<&Parsed>, next_id: &mut u64) -> Parsed {
+/// The documents of a file, by their places in it, each as far as its envelope can be read.
+pub(crate) fn grow(file: u32, bytes: &[u8]) -> Vec<Option<Arc<Grown>>> {
+    let mut sink = Sink::default();
+    let (roots, _) = tree::parse(file, bytes);
+    let envelopes = roots.into_iter().map(|root| (envelope(&root, &mut sink), root));
+    envelopes
+        .map(|(read, root)| read.ok().map(|(_, meta, _, spec)| Arc::new(Grown { meta, spec, root })))
+        .collect()
+}
+
+/// Reads a file, and hands each document to `each`. Documents that did not change since `before`, which had the bytes
+/// that come with it, keep their identity.
+pub(crate) fn parse(
+    file: u32,
+    bytes: &[u8],
+    before: Option<(&[u8], &Parsed)>,
+    next_id: &mut u64,
+    mut each: impl FnMut(&Arc<Document>, &Grown),
+) -> Parsed {
     let (roots, faults) = tree::parse(file, bytes);
     let mut out = Parsed::default();
     let broken = roots.is_empty() && !faults.is_empty();
@@ -94,27 +123,29 @@ pub(crate) fn parse(file: u32, bytes: &[u8], before: Option<&Parsed>, next_id: &
         let (message, help) = (message.to_owned(), Some(help.to_owned()));
         out.problems.push(Problem { at: top, message, help, also: None, warning });
     }
-    for (n, root) in roots.into_iter().enumerate() {
-        if let Some(old) = before.and_then(|b| b.documents.get(n))
-            && old.root == root
+    let old = before.map(|(bytes, parsed)| (tree::parse(file, bytes).0, parsed));
+    for (nth, root) in roots.into_iter().enumerate() {
+        if let Some((old_roots, parsed)) = &old
+            && old_roots.get(nth) == Some(&root)
+            && let Some(document) = parsed.documents.iter().find(|d| d.nth == nth)
         {
-            out.documents.push(old.clone());
+            out.documents.push(document.clone());
             continue;
         }
         let mut sink = Sink::default();
         match envelope(&root, &mut sink) {
             Ok((kind, meta, name, spec)) => {
                 *next_id += 1;
+                let named = (kind == DocumentKind::Stack).then(|| spec.get("template")).flatten();
+                let template = named.and_then(|node| match &node.kind {
+                    Kind::Scalar { text, .. } => Some(At { v: Words(text.clone()), at: node.at }),
+                    _ => None,
+                });
                 let problems = sink.problems;
-                out.documents.push(Arc::new(Document {
-                    kind,
-                    meta,
-                    name,
-                    spec,
-                    root,
-                    problems,
-                    id: *next_id,
-                }));
+                let document =
+                    Arc::new(Document { kind, name, template, at: root.at, nth, problems, id: *next_id });
+                each(&document, &Grown { meta, spec, root });
+                out.documents.push(document);
             }
             Err(seen) => {
                 out.glimpsed.extend(seen.map(|(kind, name)| (kind, name, root.at.line)));
@@ -122,6 +153,7 @@ pub(crate) fn parse(file: u32, bytes: &[u8], before: Option<&Parsed>, next_id: &
             }
         }
     }
+    out.documents.shrink_to_fit();
     out
 }
 

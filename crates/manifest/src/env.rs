@@ -9,7 +9,7 @@ use crate::tree::Span;
 use berth_model::AppName;
 use berth_model::dotenv;
 use berth_model::project::ProjectEnvValue;
-use berth_model::stack::{Encoding, EnvValue, Generate, Part, Text};
+use berth_model::stack::{Encoding, EnvValue, FromApps, Generate, Part, Text};
 use std::collections::BTreeMap;
 
 /// A variable's text: placeholders filled, references and dotenv's limits checked.
@@ -121,7 +121,8 @@ fn from(spec: &At<FromSpec>, here: &mut Here<'_>) -> Option<EnvValue> {
     }
     let key = if spec.v.key == Some(FromKey::Host) { "host" } else { "url" };
     let join = spec.v.join.as_ref().map_or(",", |j| &**j);
-    Some(EnvValue::FromApps { apps, key: key.to_owned(), join: join.to_owned() })
+    let from = FromApps { apps, key: key.to_owned(), join: join.to_owned() };
+    Some(EnvValue::FromApps(Box::new(from)))
 }
 
 /// The variables of a project or environment. `environments` are those that ids may be asked of.

@@ -3,16 +3,15 @@
 //! A fault never widens: only its own file, and what is laid over a template of that file, is withheld.
 
 use crate::diag::{Diagnostic, Related, Severity};
-use crate::document::{self, Document, DocumentKind, Parsed};
+use crate::document::{self, Document, DocumentKind, Grown, Parsed};
 use crate::later::{PreviewPolicySpec, PreviewSpec, QuotaSpec};
-use crate::read::{Problem, Read, Sink};
+use crate::read::{At, Problem, Read, Sink};
 use crate::tree::{Node, Span};
 use crate::{Context, Input, merge, project, resolve};
 use berth_model::project::Project;
 use berth_model::stack::{HostKey, Origin, Stack};
 use berth_model::{Key, ProjectName, StackName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// Everything that the files want.
@@ -59,8 +58,10 @@ struct Resolved {
 
 #[derive(Debug)]
 struct File {
-    content: (u64, usize),
+    bytes: Arc<[u8]>,
     parsed: Parsed,
+    /// What `parsed` was read from, while `bytes` wait to be read.
+    before: Option<Arc<[u8]>>,
 }
 
 /// Reads files again and again: what did not change is not parsed again, and keeps its `Arc`.
@@ -68,7 +69,9 @@ struct File {
 pub struct Reader {
     names: Vec<Arc<str>>,
     ids: HashMap<Arc<str>, u32>,
-    files: BTreeMap<Arc<str>, File>,
+    files: BTreeMap<Arc<str>, Box<File>>,
+    /// Files that came or changed since they were last read.
+    unread: BTreeSet<Arc<str>>,
     resolved: HashMap<u64, Arc<Resolved>>,
     context: String,
     next_id: u64,
@@ -83,7 +86,7 @@ impl Reader {
 
     /// Takes `inputs` as all the files there are, and says what they want.
     pub fn update(&mut self, inputs: &[Input], cx: &Context) -> Fleet {
-        let there: BTreeSet<&str> = inputs.iter().map(|i| i.file.as_str()).collect();
+        let there: BTreeSet<&str> = inputs.iter().map(|i| &*i.file).collect();
         self.files.retain(|name, _| there.contains(&**name));
         for input in inputs {
             self.put(input);
@@ -92,44 +95,62 @@ impl Reader {
     }
 
     /// Takes one file that is new or may have changed.
-    pub fn put(&mut self, input: &Input) {
-        let mut hasher = DefaultHasher::new();
-        input.bytes.hash(&mut hasher);
-        let content = (hasher.finish(), input.bytes.len());
-        let before = self.files.get(&*input.file);
-        if before.is_some_and(|f| f.content == content) {
-            return;
-        }
-        let (name, id) = match self.ids.get_key_value(&*input.file) {
-            Some((name, id)) => (name.clone(), *id),
-            None => {
-                let (name, id): (Arc<str>, u32) =
-                    (input.file.as_str().into(), u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-                self.names.push(name.clone());
-                self.ids.insert(name.clone(), id);
-                (name, id)
+    fn put(&mut self, input: &Input) {
+        match self.files.get_mut(&*input.file) {
+            // Who reads a directory shares what did not change, so most are told apart by their place in memory.
+            Some(file) if Arc::ptr_eq(&file.bytes, &input.bytes) || file.bytes == input.bytes => return,
+            Some(file) => {
+                let before = std::mem::replace(&mut file.bytes, input.bytes.clone());
+                file.before.get_or_insert(before);
             }
-        };
-        let parsed = document::parse(id, &input.bytes, before.map(|f| &f.parsed), &mut self.next_id);
-        self.files.insert(name, File { content, parsed });
+            None => {
+                if !self.ids.contains_key(&input.file) {
+                    self.ids.insert(input.file.clone(), u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+                    self.names.push(input.file.clone());
+                }
+                let file = File { bytes: input.bytes.clone(), parsed: Parsed::default(), before: None };
+                self.files.insert(input.file.clone(), Box::new(file));
+            }
+        }
+        self.unread.insert(input.file.clone());
     }
 
-    /// Forgets one file.
-    pub fn remove(&mut self, file: &str) {
-        self.files.remove(file);
+    /// Reads what came or changed. What depends on nothing but itself is resolved while its tree stands.
+    fn read(&mut self, cx: &Context) {
+        for name in std::mem::take(&mut self.unread) {
+            let (Some(file), Some(id)) = (self.files.get_mut(&name), self.ids.get(&name)) else {
+                continue;
+            };
+            let before = file.before.take();
+            let before = before.as_ref().map(|bytes| (&**bytes, &file.parsed));
+            let resolved = &mut self.resolved;
+            file.parsed = document::parse(*id, &file.bytes, before, &mut self.next_id, |doc, grown| {
+                if doc.template.is_none() {
+                    resolved.insert(doc.id, Arc::new(resolve_one(doc, grown, &name, None, false, cx)));
+                }
+            });
+        }
     }
 
     /// What all files together want.
-    pub fn fleet(&mut self, cx: &Context) -> Fleet {
+    fn fleet(&mut self, cx: &Context) -> Fleet {
         let context = format!("{cx:?}");
         if context != self.context {
             self.resolved.clear();
             self.context = context;
         }
+        self.read(cx);
         let cache = std::mem::take(&mut self.resolved);
-        let mut work =
-            Work { names: &self.names, found: Vec::new(), bad: BTreeSet::new(), templates: Vec::new() };
-        let (fleet, kept) = work.run(&self.files, &cache, cx);
+        let mut work = Work {
+            names: &self.names,
+            files: &self.files,
+            grown: HashMap::new(),
+            last: None,
+            found: Vec::new(),
+            bad: BTreeSet::new(),
+            templates: Vec::new(),
+        };
+        let (fleet, kept) = work.run(&cache, cx);
         self.resolved = kept;
         fleet
     }
@@ -138,6 +159,11 @@ impl Reader {
 /// One pass over all files.
 struct Work<'a> {
     names: &'a [Arc<str>],
+    files: &'a BTreeMap<Arc<str>, Box<File>>,
+    /// Templates, with everything in them.
+    grown: HashMap<u64, Arc<Grown>>,
+    /// The file that was grown last, and its documents.
+    last: Option<(u32, Vec<Option<Arc<Grown>>>)>,
     found: Vec<Diagnostic>,
     bad: BTreeSet<Arc<str>>,
     /// The names of all templates.
@@ -159,12 +185,29 @@ impl<'a> Work<'a> {
         self.names.get(at.file as usize).cloned().unwrap_or_else(|| "?".into())
     }
 
+    /// A document with everything in it.
+    fn grow(&mut self, doc: &Document) -> Option<Arc<Grown>> {
+        if let Some(grown) = self.grown.get(&doc.id) {
+            return Some(grown.clone());
+        }
+        let file = doc.at.file;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != file) {
+            let bytes = &self.files.get(&self.name(doc.at))?.bytes;
+            self.last = Some((file, document::grow(file, bytes)));
+        }
+        let grown = self.last.as_ref()?.1.get(doc.nth)?.clone()?;
+        if doc.kind == DocumentKind::StackTemplate {
+            self.grown.insert(doc.id, grown.clone());
+        }
+        Some(grown)
+    }
+
     /// Files a problem under the document that it is about.
     fn tell(&mut self, problem: &Problem, doc: Option<&Document>) {
         let file = self.name(problem.at);
         let mut d = Diagnostic::at(&file, problem.at, problem.message.clone());
         d.help.clone_from(&problem.help);
-        d.path = doc.and_then(|doc| resolve::path_of(&doc.root, problem.at));
+        d.path = doc.and_then(|doc| resolve::path_of(&self.grow(doc)?.root, problem.at));
         d.document = doc.map(label);
         if problem.warning {
             d.severity = Severity::Warning;
@@ -188,13 +231,12 @@ impl<'a> Work<'a> {
 
     fn run(
         &mut self,
-        files: &'a BTreeMap<Arc<str>, File>,
         cache: &HashMap<u64, Arc<Resolved>>,
         cx: &Context,
     ) -> (Fleet, HashMap<u64, Arc<Resolved>>) {
         let mut fleet = Fleet::default();
         let mut entries: Vec<Entry<'a>> = Vec::new();
-        for (name, file) in files {
+        for (name, file) in self.files {
             for problem in &file.parsed.problems {
                 self.tell(problem, None);
             }
@@ -202,7 +244,7 @@ impl<'a> Work<'a> {
                 declare(&mut fleet.declared, *kind, text, name, *line);
             }
             for doc in &file.parsed.documents {
-                declare(&mut fleet.declared, doc.kind, &doc.name.v, name, doc.root.at.line);
+                declare(&mut fleet.declared, doc.kind, &doc.name.v, name, doc.at.line);
                 for problem in &doc.problems {
                     self.tell(problem, Some(doc));
                 }
@@ -284,11 +326,8 @@ impl<'a> Work<'a> {
         let (doc, file) = (entries[n].doc, entries[n].file);
         let mut under: Option<&Arc<Document>> = None;
         let mut over_fault = false;
-        let wanted = (doc.kind == DocumentKind::Stack).then(|| doc.spec.get("template")).flatten();
-        if let Some(node) = wanted
-            && let Some(name) = node.text()
-        {
-            match first.get(&(DocumentKind::StackTemplate, name)) {
+        if let Some(At { v: name, at }) = &doc.template {
+            match first.get(&(DocumentKind::StackTemplate, &**name)) {
                 Some(t) => {
                     entries[n].template = Some(*t);
                     let faulty =
@@ -298,8 +337,8 @@ impl<'a> Work<'a> {
                         over_fault = true;
                         let also = Some((entries[*t].doc.name.at, "the template".to_owned()));
                         let message =
-                            format!("the template '{name}' has errors, so this stack is left as it is");
-                        self.fault(doc, node.at, message, "put the template right", also);
+                            format!("the template '{}' has errors, so this stack is left as it is", &**name);
+                        self.fault(doc, *at, message, "put the template right", also);
                     } else {
                         under = Some(entries[*t].doc);
                     }
@@ -307,14 +346,19 @@ impl<'a> Work<'a> {
                 None => {
                     over_fault = true;
                     let help = crate::read::suggest(name, self.templates.iter().copied(), "templates");
-                    self.fault(doc, node.at, format!("there is no template '{name}'"), &help, None);
+                    self.fault(doc, *at, format!("there is no template '{}'", &**name), &help, None);
                 }
             }
         }
         let under_id = under.map(|u| u.id);
         let resolved = match cache.get(&doc.id) {
             Some(r) if r.under == under_id && !over_fault => r.clone(),
-            _ => Arc::new(resolve_one(doc, file, under, over_fault, cx)),
+            _ => {
+                let below = under.and_then(|u| Some((&**u, self.grow(u)?)));
+                let below = below.as_ref().map(|(doc, grown)| (*doc, &**grown));
+                let Some(grown) = self.grow(doc) else { return };
+                Arc::new(resolve_one(doc, &grown, file, below, over_fault, cx))
+            }
         };
         for problem in &resolved.problems {
             self.tell(problem, Some(doc));
@@ -338,10 +382,9 @@ impl<'a> Work<'a> {
                         seen.insert(host.clone(), (entry.doc, &stack.name));
                         continue;
                     };
-                    let spec = &entry.doc.spec;
-                    let app = spec.get("apps").and_then(|a| a.get(name.as_str()));
-                    let at = app.and_then(|a| host_in(a, &host.host));
-                    let at = at.or_else(|| spec.get("template").map(|t| t.at)).unwrap_or(entry.doc.name.at);
+                    let grown = self.grow(entry.doc);
+                    let app = grown.as_ref().and_then(|g| g.spec.get("apps")?.get(name.as_str()));
+                    let at = app.and_then(|a| host_in(a, &host.host)).unwrap_or(names_template(entry.doc));
                     let path = if host.path == "/" { "" } else { &host.path };
                     let message = format!("{}{path} leads to the stack '{other}' already", host.host);
                     let also = Some((doc.name.at, "this stack".to_owned()));
@@ -368,7 +411,7 @@ impl<'a> Work<'a> {
                 {
                     continue;
                 }
-                let at = entry.doc.spec.get("template").map_or(entry.doc.name.at, |t| t.at);
+                let at = names_template(entry.doc);
                 let message = format!(
                     "the template '{}' stands in a file with errors, so this stack is left as it is",
                     &*template.doc.name.v
@@ -381,6 +424,11 @@ impl<'a> Work<'a> {
             }
         }
     }
+}
+
+/// Where a document names its template, else itself.
+fn names_template(doc: &Document) -> Span {
+    doc.template.as_ref().map_or(doc.name.at, |t| t.at)
 }
 
 /// Where a host is written in an app's tree.
@@ -413,69 +461,71 @@ fn declare(declared: &mut BTreeMap<Key, Origin>, kind: DocumentKind, name: &str,
 
 /// One document, with the template below it.
 fn resolve_one(
-    doc: &Arc<Document>,
+    doc: &Document,
+    grown: &Grown,
     file: &str,
-    under: Option<&Arc<Document>>,
+    under: Option<(&Document, &Grown)>,
     over_fault: bool,
     cx: &Context,
 ) -> Resolved {
+    let spec = &grown.spec;
     let mut sink = Sink::over(under.is_some() || over_fault);
-    let origin = Origin { file: file.to_owned(), line: doc.root.at.line };
+    let origin = Origin { file: file.to_owned(), line: doc.at.line };
     let later = |what: &str, sink: &mut Sink| {
         let help = "this version reads Project, Stack and StackTemplate; keep the file for a later version";
-        sink.error_help(doc.root.at, format!("the kind {what} is not supported by this version"), help);
+        sink.error_help(doc.at, format!("the kind {what} is not supported by this version"), help);
         Outcome::Checked
     };
     let outcome = match doc.kind {
         DocumentKind::Project => {
-            Outcome::Project(project::resolve(&doc.name, &doc.spec, origin, &mut sink, cx).map(Arc::new))
+            Outcome::Project(project::resolve(&doc.name, spec, origin, &mut sink, cx).map(Arc::new))
         }
         DocumentKind::StackTemplate => {
             resolve::name(&doc.name, &mut sink);
-            resolve::template(&doc.spec, &mut sink, cx);
+            resolve::template(spec, &mut sink, cx);
             Outcome::Checked
         }
         DocumentKind::Stack if over_fault => {
             // Its template cannot be used; what it says itself is still checked for form.
             resolve::name(&doc.name, &mut sink);
-            let _ = crate::raw::StackSpec::read(&doc.spec, &mut sink);
+            let _ = crate::raw::StackSpec::read(spec, &mut sink);
             Outcome::Stack(None)
         }
         DocumentKind::Stack => {
-            let spec = under.map_or_else(|| doc.spec.clone(), |u| merge::spec(&doc.spec, &u.spec));
-            let stack = resolve::stack(&doc.meta, &doc.name, &spec, origin, &mut sink, cx);
+            let spec = under.map_or_else(|| spec.clone(), |(_, u)| merge::spec(spec, &u.spec));
+            let stack = resolve::stack(&grown.meta, &doc.name, &spec, origin, &mut sink, cx);
             if let Some(under) = under {
-                blame_the_stack(&mut sink, doc, under);
+                blame_the_stack(&mut sink, (doc, grown), under);
             }
             Outcome::Stack(stack.map(Arc::new))
         }
         DocumentKind::Quota => {
-            let _ = QuotaSpec::read(&doc.spec, &mut sink);
+            let _ = QuotaSpec::read(spec, &mut sink);
             later("Quota", &mut sink)
         }
         DocumentKind::PreviewPolicy => {
-            let _ = PreviewPolicySpec::read(&doc.spec, &mut sink);
+            let _ = PreviewPolicySpec::read(spec, &mut sink);
             later("PreviewPolicy", &mut sink)
         }
         DocumentKind::Preview => {
-            let _ = PreviewSpec::read(&doc.spec, &mut sink);
+            let _ = PreviewSpec::read(spec, &mut sink);
             later("Preview", &mut sink)
         }
     };
-    Resolved { outcome, problems: sink.problems, under: under.map(|u| u.id) }
+    Resolved { outcome, problems: sink.problems, under: under.map(|(u, _)| u.id) }
 }
 
 /// A fault that shows only with this stack's values, in what the template wrote: it is the stack's, and is told where
 /// the stack names the template.
-fn blame_the_stack(sink: &mut Sink, doc: &Document, under: &Document) {
-    let here = doc.spec.get("template").map_or(doc.name.at, |t| t.at);
+fn blame_the_stack(sink: &mut Sink, (doc, grown): (&Document, &Grown), (named, under): (&Document, &Grown)) {
+    let here = names_template(doc);
     sink.problems.retain_mut(|p| {
-        let own = p.at == doc.name.at || p.at == doc.root.at || resolve::path_of(&doc.root, p.at).is_some();
+        let own = p.at == doc.name.at || p.at == doc.at || resolve::path_of(&grown.root, p.at).is_some();
         if own {
             return true;
         }
         let path = resolve::path_of(&under.root, p.at).unwrap_or_else(|| "spec".to_owned());
-        p.also = Some((p.at, format!("{path} of the template '{}'", &*under.name.v)));
+        p.also = Some((p.at, format!("{path} of the template '{}'", &*named.name.v)));
         p.at = here;
         !p.warning
     });

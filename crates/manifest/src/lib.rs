@@ -36,20 +36,21 @@ use berth_model::BackendName;
 use berth_model::config::{Config, Defaults};
 use berth_model::stack::Https;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A file and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// Its name as people know it: relative to the watched directory.
-    pub file: String,
+    pub file: Arc<str>,
     /// Its content.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
 }
 
 impl Input {
     /// A file and its content.
-    pub fn new(file: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { file: file.into(), bytes: bytes.into() }
+    pub fn new(file: impl Into<Arc<str>>, bytes: impl AsRef<[u8]>) -> Self {
+        Self { file: file.into(), bytes: bytes.as_ref().into() }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::raw::{self, ByStage, Metadata, StackSpec, TargetSpec};
 use crate::read::{At, Read, Short, Sink, Words};
 use crate::tree::{Kind, Node, Span};
 use crate::{Context, check};
-use berth_model::stack::{OnFirstFailure, Origin, Place, Stack, Stage, Target};
+use berth_model::stack::{HostKey, OnFirstFailure, Origin, Place, Stack, Stage, Target, compact};
 use berth_model::{AppName, BackendName, ProjectName, StackName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -198,7 +198,8 @@ pub(crate) fn stack(
     {
         let host = format!("{text}.{}", suffix.trim_start_matches('.'));
         if let (Some(host), Some(port)) = (here.told(at, check::host(&host)), app.port) {
-            app::add_host(&mut app.hosts, host, "/".to_owned(), app::plain_host(port, https.clone()));
+            let key = HostKey { host, path: "/".to_owned() };
+            app.hosts = compact([(key, app::plain_host(port, https.clone()))]);
         }
     }
     let faulty = apps.len() < given.len();
@@ -217,7 +218,7 @@ pub(crate) fn stack(
         stage,
         paused: read.paused.unwrap_or(false),
         target: target?,
-        apps,
+        apps: compact(apps),
         on_first_failure: match read.on_first_failure {
             Some(raw::OnFirstFailure::Remove) => OnFirstFailure::Remove,
             Some(raw::OnFirstFailure::Keep) | None => OnFirstFailure::Keep,

@@ -76,7 +76,7 @@ fn time(given: Option<&At<crate::read::Period>>, default: u64, sink: &mut Sink) 
     }
 }
 
-pub(crate) fn health_cmd(given: Option<&Tri<At<raw::Health>>>, here: &mut Here<'_>) -> Patch<HealthCmd> {
+pub(crate) fn health_cmd(given: Option<&Tri<At<raw::Health>>>, here: &mut Here<'_>) -> Patch<Box<HealthCmd>> {
     let Some(given) = given else { return Patch::Unset };
     let Some(h) = given.v.as_ref().map(|h| &h.v) else {
         return Patch::Clear;
@@ -118,7 +118,7 @@ pub(crate) fn health_cmd(given: Option<&Tri<At<raw::Health>>>, here: &mut Here<'
         } else {
             std::iter::once("CMD".to_owned()).chain(words).collect()
         };
-        Some(HealthCmd { test, interval, timeout, retries, start_period })
+        Some(Box::new(HealthCmd { test, interval, timeout, retries, start_period }))
     })
 }
 

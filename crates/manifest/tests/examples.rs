@@ -41,7 +41,7 @@ fn the_demo_fleet() {
 #[test]
 fn each_example() {
     for input in yaml_files(&manifests().join("examples")) {
-        if input.file != "berth.yaml" {
+        if &*input.file != "berth.yaml" {
             let name = input.file.trim_end_matches(".yaml").to_owned();
             check(&name, std::slice::from_ref(&input));
         }
@@ -77,9 +77,9 @@ fn a_reader_shares_what_did_not_change() {
     for (name, stack) in &first.stacks {
         assert!(std::sync::Arc::ptr_eq(stack, &again.stacks[name]), "{name}");
     }
-    let notes = inputs.iter_mut().find(|i| i.file == "notes.yaml").unwrap();
-    notes.bytes =
-        String::from_utf8(notes.bytes.clone()).unwrap().replace("replicas: 2", "replicas: 3").into();
+    let notes = inputs.iter_mut().find(|i| &*i.file == "notes.yaml").unwrap();
+    let text = std::str::from_utf8(&notes.bytes).unwrap().replace("replicas: 2", "replicas: 3");
+    notes.bytes = text.as_bytes().into();
     let changed = reader.update(&inputs, &cx);
     for (name, stack) in &first.stacks {
         assert_eq!(std::sync::Arc::ptr_eq(stack, &changed.stacks[name]), name.as_str() != "notes", "{name}");

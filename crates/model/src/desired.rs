@@ -4,6 +4,7 @@ use crate::field::Fields;
 use crate::hash::Hash;
 use crate::ids::{AppName, BackendName, StackName};
 use crate::stack::{DriftPolicy, HealthHttp, Host, HostKey, Mount, OnFirstFailure, Place, Port, PortKey};
+use litemap::LiteMap;
 use std::collections::BTreeMap;
 
 /// A stack, compiled.
@@ -53,7 +54,7 @@ pub struct DesiredApp {
     /// What Berth asks from outside: the first host is asked.
     pub health: Option<HealthHttp>,
     /// Drift per path.
-    pub drift: BTreeMap<String, DriftPolicy>,
+    pub drift: LiteMap<String, DriftPolicy>,
     /// Versions of the given secrets in it.
     pub secrets: BTreeMap<String, u32>,
 }

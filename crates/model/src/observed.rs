@@ -3,7 +3,9 @@
 
 use crate::desired::{Child, ChildKey};
 use crate::field::Fields;
-use crate::ids::{AppId, ChildId, DeploymentId, EnvironmentId, ProjectId, ProjectName, ServiceName};
+use crate::ids::{
+    AppId, ChildId, DeploymentId, EnvironmentId, ProjectId, ProjectName, ServiceName, StackName,
+};
 use crate::mark::{MarkSeen, PlaceMark};
 use crate::secret::Secret;
 use crate::time::Time;
@@ -60,7 +62,7 @@ pub struct FleetView {
     /// Index into `apps` by id.
     pub by_id: HashMap<AppId, usize>,
     /// Indexes into `apps` by the stack that their mark names.
-    pub by_stack: HashMap<String, Vec<usize>>,
+    pub by_stack: HashMap<StackName, Vec<usize>>,
     /// Domains by the application they lead to; `Unknown` where the server has no list of all domains.
     pub domains: Seen<HashMap<AppId, Vec<SeenDomain>>>,
     /// What runs, by service name; `Unknown` where the server did not say (an empty answer says nothing).
@@ -85,7 +87,7 @@ impl FleetView {
         self.by_stack.clear();
         for (i, app) in self.apps.iter().enumerate() {
             if let MarkSeen::Ours(mark) = &app.mark {
-                self.by_stack.entry(mark.stack.to_string()).or_default().push(i);
+                self.by_stack.entry(mark.stack.clone()).or_default().push(i);
             }
         }
     }
@@ -147,8 +149,6 @@ pub struct SeenApp {
     pub mark: MarkSeen,
     /// The mark line as it stands.
     pub mark_line: Option<String>,
-    /// Dokploy's own word for its state: a hint, never the truth.
-    pub status: String,
     /// When it was made, as Dokploy says.
     pub created: String,
 }

@@ -7,8 +7,9 @@ use crate::hash::Hash;
 use crate::ids::{
     AppId, AppName, BackendName, ChildId, EnvironmentId, Key, OperationId, ProjectId, ServiceName, StackName,
 };
-use crate::stack::Origin;
+use crate::stack::{Origin, compact};
 use crate::time::Time;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,8 +27,8 @@ pub struct Record {
     /// Where its manifest stands.
     pub origin: Option<Origin>,
     /// Its apps, also those on the way out.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub apps: BTreeMap<AppName, Box<AppRecord>>,
+    #[serde(skip_serializing_if = "LiteMap::is_empty")]
+    pub apps: LiteMap<AppName, Box<AppRecord>>,
     /// Its own project, or the one a `Project` manifest made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectRecord>,
@@ -45,6 +46,18 @@ pub struct Record {
     pub deletes: bool,
 }
 
+impl Record {
+    /// The same, in no more memory than it takes: what was just read has room to grow.
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        for (_, app) in &mut self.apps {
+            app.children = compact(std::mem::take(&mut app.children));
+        }
+        self.apps = compact(self.apps);
+        self
+    }
+}
+
 /// The record of one app.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -56,9 +69,9 @@ pub struct AppRecord {
     /// The create that made it.
     pub op: Option<OperationId>,
     /// Children that are ours.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "LiteMap::is_empty")]
     #[serde(with = "children_as_list")]
-    pub children: BTreeMap<ChildKey, ChildId>,
+    pub children: LiteMap<ChildKey, ChildId>,
     /// The whole of what was last written, or read and found equal (`DesiredApp::full`).
     pub applied: Option<Hash>,
     /// The hash that the live service was last seen with, its update completed.
@@ -68,7 +81,7 @@ pub struct AppRecord {
     pub deploy_due: bool,
     /// The version that is being rolled out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<Rollout>,
+    pub rollout: Option<Box<Rollout>>,
     /// The image of the last deployment, with the digest of a tag that is followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -108,14 +121,14 @@ pub struct AppRecord {
 
 /// Maps with structured keys are lists of pairs in JSON.
 mod children_as_list {
-    use super::{BTreeMap, ChildId, ChildKey};
+    use super::{ChildId, ChildKey, LiteMap};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    pub(super) fn serialize<S: Serializer>(m: &BTreeMap<ChildKey, ChildId>, s: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(m: &LiteMap<ChildKey, ChildId>, s: S) -> Result<S::Ok, S::Error> {
         m.iter().collect::<Vec<_>>().serialize(s)
     }
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         d: D,
-    ) -> Result<BTreeMap<ChildKey, ChildId>, D::Error> {
+    ) -> Result<LiteMap<ChildKey, ChildId>, D::Error> {
         Ok(Vec::<(ChildKey, ChildId)>::deserialize(d)?.into_iter().collect())
     }
 }
@@ -292,6 +305,14 @@ pub struct StackStatus {
 }
 
 impl StackStatus {
+    /// The same, in no more memory than it takes: what was just read has room to grow.
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        self.conditions.shrink_to_fit();
+        self.apps.shrink_to_fit();
+        self
+    }
+
     /// The condition of this type.
     #[must_use]
     pub fn condition(&self, kind: crate::condition::ConditionType) -> Option<&Condition> {

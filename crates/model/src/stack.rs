@@ -4,8 +4,16 @@
 
 use crate::ids::{AppName, BackendName, ProjectName, StackName};
 use crate::units::{Bytes, NanoCpus};
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 use std::time::Duration;
+
+/// A map that takes no more memory than its entries: most stacks have one or two of each.
+#[must_use]
+pub fn compact<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> LiteMap<K, V> {
+    let mut entries = entries.into_iter().collect::<LiteMap<K, V>>().into_tuple_vec();
+    entries.shrink_to_fit();
+    LiteMap::from_sorted_store_unchecked(entries)
+}
 
 /// What a manifest says of one field: nothing, "clear it", or a value.
 ///
@@ -135,7 +143,7 @@ pub struct Stack {
     /// Where it runs.
     pub target: Target,
     /// Its apps.
-    pub apps: BTreeMap<AppName, Box<App>>,
+    pub apps: LiteMap<AppName, Box<App>>,
     /// What becomes of a stack that never came up.
     pub on_first_failure: OnFirstFailure,
     /// The template it was laid over.
@@ -217,11 +225,11 @@ pub struct App {
     /// Follow a moving tag by its digest, looked up this often.
     pub follow: Option<Duration>,
     /// Credentials for the image's registry.
-    pub registry: Option<RegistryAuth>,
+    pub registry: Option<Box<RegistryAuth>>,
     /// The port that hosts lead to where they name none.
     pub port: Option<u16>,
     /// Environment variables.
-    pub env: Patch<BTreeMap<String, EnvValue>>,
+    pub env: Patch<LiteMap<String, EnvValue>>,
     /// The entrypoint, word by word.
     pub command: Patch<Vec<String>>,
     /// Its arguments.
@@ -237,25 +245,25 @@ pub struct App {
     /// Processor share set aside.
     pub cpu_reserve: Patch<NanoCpus>,
     /// Container labels. `berth.dev/…` is reserved.
-    pub labels: Patch<BTreeMap<String, String>>,
+    pub labels: Patch<LiteMap<String, String>>,
     /// The container's own check.
-    pub health_cmd: Patch<HealthCmd>,
+    pub health_cmd: Patch<Box<HealthCmd>>,
     /// What Berth asks from outside.
-    pub health_http: Option<HealthHttp>,
+    pub health_http: Option<Box<HealthHttp>>,
     /// How a new version replaces the old.
     pub update: Patch<UpdatePolicy>,
     /// How long a task may take to stop.
     pub stop_grace: Patch<Duration>,
     /// Hosts that lead here.
-    pub hosts: BTreeMap<HostKey, Host>,
+    pub hosts: LiteMap<HostKey, Host>,
     /// Volumes, binds and files, by the path in the container.
-    pub mounts: BTreeMap<String, Mount>,
+    pub mounts: LiteMap<String, Mount>,
     /// Published ports, by published port and protocol.
-    pub ports: BTreeMap<PortKey, Port>,
+    pub ports: LiteMap<PortKey, Port>,
     /// Apps that must be Ready first.
     pub needs: Vec<AppName>,
     /// Drift per field path: `env.FOO`, `replicas`, …; `""` is the whole app.
-    pub drift: BTreeMap<String, DriftPolicy>,
+    pub drift: LiteMap<String, DriftPolicy>,
 }
 
 /// Credentials for a registry.
@@ -302,14 +310,18 @@ pub enum EnvValue {
     /// `{generate: {…}}`: derived from the vault's key.
     Generate(Generate),
     /// `{from: {app: api, key: url}}`: the first host's URL of other apps of the stack, joined.
-    FromApps {
-        /// Whose.
-        apps: Vec<AppName>,
-        /// `url` or `host`.
-        key: String,
-        /// What stands between them.
-        join: String,
-    },
+    FromApps(Box<FromApps>),
+}
+
+/// `{from: …}` of an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromApps {
+    /// Whose.
+    pub apps: Vec<AppName>,
+    /// `url` or `host`.
+    pub key: String,
+    /// What stands between them.
+    pub join: String,
 }
 
 /// `{generate: {bytes: 32, encoding: hex, version: 1}}`.

@@ -12,6 +12,7 @@ use berth_model::observed::ProjectDetail;
 use berth_model::stack::{App, EnvValue, Generate, Mount, Part, Patch, Stack, Text, UpdatePolicy};
 use berth_model::step::Blocked;
 use berth_model::{Secret, StackName};
+use litemap::LiteMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -180,7 +181,7 @@ impl Cx<'_> {
         put(Field::MemoryReserve, number(&app.memory_reserve, |v| v.0));
         put(Field::Cpu, number(&app.cpu, |v| v.0));
         put(Field::CpuReserve, number(&app.cpu_reserve, |v| v.0));
-        put(Field::HealthCmd, patched(&app.health_cmd, |h| Value::Health(h.clone())));
+        put(Field::HealthCmd, patched(&app.health_cmd, |h| Value::Health(h.as_ref().clone())));
         put(Field::StopGrace, number(&app.stop_grace, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)));
         let replicas = app.replicas.value().copied().unwrap_or(1);
         if !matches!(app.replicas, Patch::Unset) || !existing.adopted {
@@ -199,7 +200,8 @@ impl Cx<'_> {
             fields.insert(Field::Env, Value::Env(env));
         }
         let children = children(app);
-        let mut labels = app.labels.value().cloned().unwrap_or_default();
+        let labels = app.labels.value().into_iter().flatten();
+        let mut labels: BTreeMap<_, _> = labels.map(|(k, v)| (k.clone(), v.clone())).collect();
         fields.insert(Field::Labels, Value::Map(labels.clone()));
 
         let hash = self.hash(&fields, &children, &resolved);
@@ -216,7 +218,7 @@ impl Cx<'_> {
             hash,
             full,
             needs: app.needs.clone(),
-            health: app.health_http.clone(),
+            health: app.health_http.as_deref().cloned(),
             drift: app.drift.clone(),
             secrets: versions,
         }
@@ -277,9 +279,9 @@ impl Cx<'_> {
                         self.secrets.generated(self.stack.name.as_str(), name, variable, how)
                     })
                 }
-                EnvValue::FromApps { apps, key, join } => {
-                    let urls: Vec<_> = apps.iter().filter_map(|a| self.address(a, key)).collect();
-                    Secret::new(urls.join(join))
+                EnvValue::FromApps(from) => {
+                    let urls: Vec<_> = from.apps.iter().filter_map(|a| self.address(a, &from.key)).collect();
+                    Secret::new(urls.join(&from.join))
                 }
             };
             if let Err(unwritable) = dotenv::assignment_line(variable, value.expose()) {
@@ -413,7 +415,7 @@ impl Cx<'_> {
         &self,
         fields: &Fields,
         children: &BTreeMap<ChildKey, Child>,
-        drift: &BTreeMap<String, berth_model::stack::DriftPolicy>,
+        drift: &LiteMap<String, berth_model::stack::DriftPolicy>,
         hash: Hash,
     ) -> Hash {
         let mut w = self.key.begin("full");

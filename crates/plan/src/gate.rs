@@ -81,7 +81,7 @@ impl Planner<'_> {
     }
 
     fn keep_rollout(&mut self, app: &DesiredApp, record: &AppRecord, rollout: Rollout) {
-        if record.rollout.as_ref() != Some(&rollout) {
+        if record.rollout.as_deref() != Some(&rollout) {
             self.learn(Learned::Rollout { app: app.name.clone(), rollout: Some(Box::new(rollout)) });
         }
     }

@@ -9,6 +9,7 @@ use berth_model::ids::{AppId, AppName, EnvironmentId, ServiceName};
 use berth_model::observed::{FleetView, Seen};
 use berth_model::record::Record;
 use berth_model::stack::Https;
+use litemap::LiteMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a settled stack looks like from afar.
@@ -150,7 +151,7 @@ pub fn judge(expected: &Expected, record: &Record, fleet: &FleetView) -> Verdict
 
 fn domains_match(
     app: &ExpectedApp,
-    children: Option<&std::collections::BTreeMap<ChildKey, berth_model::ChildId>>,
+    children: Option<&LiteMap<ChildKey, berth_model::ChildId>>,
     domains: &[berth_model::observed::SeenDomain],
 ) -> bool {
     let Some(children) = children else { return false };

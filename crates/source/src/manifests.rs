@@ -12,14 +12,13 @@ use std::sync::Arc;
 /// The files of a reading as `berth-manifest` takes them, for commands that read once.
 #[must_use]
 pub fn inputs(files: &[File]) -> Vec<Input> {
-    files.iter().map(|file| Input::new(&*file.name, &*file.bytes)).collect()
+    files.iter().map(|file| Input { file: Arc::clone(&file.name), bytes: Arc::clone(&file.bytes) }).collect()
 }
 
 /// Reads manifests again and again: only files that changed are parsed again.
 #[derive(Debug, Default)]
 pub struct Manifests {
     reader: Reader,
-    files: BTreeMap<Arc<str>, Arc<[u8]>>,
     last: Wanted,
     told: Vec<Diagnostic>,
 }
@@ -42,8 +41,7 @@ impl Manifests {
             }
             Reading::Files(files) => files,
         };
-        self.read(files);
-        let fleet = self.reader.fleet(cx);
+        let fleet = self.reader.update(&inputs(files), cx);
         let invalid = invalid(&fleet);
         self.told = fleet.errors;
         self.told.extend(fleet.warnings);
@@ -58,22 +56,6 @@ impl Manifests {
             invalid,
         };
         (Arc::new(self.last.clone()), self.told.clone())
-    }
-
-    fn read(&mut self, files: &[File]) {
-        let now: BTreeMap<Arc<str>, Arc<[u8]>> =
-            files.iter().map(|file| (Arc::clone(&file.name), Arc::clone(&file.bytes))).collect();
-        for gone in self.files.keys().filter(|name| !now.contains_key(*name)) {
-            self.reader.remove(gone);
-        }
-        for (name, bytes) in &now {
-            // The directory shares what did not change, so most are told apart by their place in memory.
-            let same = self.files.get(name).is_some_and(|held| Arc::ptr_eq(held, bytes) || held == bytes);
-            if !same {
-                self.reader.put(&Input::new(&**name, &**bytes));
-            }
-        }
-        self.files = now;
     }
 }
 

@@ -129,9 +129,9 @@ fn manifests(app: &App, paths: &[std::path::PathBuf]) -> Result<(Wanted, bool)> 
     if !given {
         // As the daemon knows them: their place is part of what it remembers.
         for input in &mut inputs {
-            let path = Path::new(&input.file);
+            let path = Path::new(&*input.file);
             if let Ok(short) = path.strip_prefix(&app.config.directory) {
-                input.file = short.display().to_string();
+                input.file = short.display().to_string().into();
             }
         }
     }

@@ -360,7 +360,7 @@ impl Daemon {
                 let before = entry.clone();
                 entry.live = None;
                 entry.deploy_due = false;
-                entry.rollout = Some(Rollout {
+                entry.rollout = Some(Box::new(Rollout {
                     hash: *hash,
                     token: token.clone(),
                     phase: Phase::Deploy,
@@ -373,7 +373,7 @@ impl Daemon {
                     without_address: None,
                     missing_since: None,
                     certificate_since: None,
-                });
+                }));
                 self.pull = false;
                 match self.call(&Write::Deploy { app: id, token }, world) {
                     Err(Broken::NotSent) => {

@@ -48,7 +48,7 @@ impl Daemon {
                     self.record.project = Some(ProjectRecord { id: Some(id.clone()), op, environments });
                 }
                 Learned::Live { app, hash } => self.entry(app).live = *hash,
-                Learned::Rollout { app, rollout } => self.entry(app).rollout = rollout.as_deref().cloned(),
+                Learned::Rollout { app, rollout } => self.entry(app).rollout.clone_from(rollout),
                 Learned::Good { app, hash } => {
                     let desired = thought.desired.as_ref();
                     let compiled = desired.and_then(|d| d.apps.iter().find(|a| a.name == *app)).cloned();

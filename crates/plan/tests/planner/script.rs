@@ -107,7 +107,7 @@ impl Script {
                 if self.daemon.stack.as_str() != name {
                     // A rename moves the record; the marks follow.
                     self.daemon.stack = stack.name.clone();
-                    for app in self.daemon.record.apps.values_mut() {
+                    for (_, app) in &mut self.daemon.record.apps {
                         app.applied = None;
                     }
                 }

@@ -354,7 +354,6 @@ impl World {
                     environment: a.environment.clone(),
                     mark: mark::read(a.description.as_deref().unwrap_or(""), owner),
                     mark_line: a.description.as_deref().and_then(mark::line).map(str::to_owned),
-                    status: "idle".to_owned(),
                     created: format!("{:06}", a.created),
                 })
                 .collect(),
