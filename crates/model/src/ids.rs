@@ -3,6 +3,7 @@
 //! A name is checked when it is made. An id of a server is opaque text and is never parsed.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::fmt;
 
 /// Why a text is not a name. Says what to change.
@@ -38,7 +39,7 @@ macro_rules! text_type {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The text itself.
