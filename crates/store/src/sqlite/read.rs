@@ -7,23 +7,29 @@ use berth_model::hash::Hash;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::record::Version;
 use berth_ports::{Answer, PortError, Query, SecretRow, Snapshot};
+use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Connection, Row};
 use std::path::Path;
 
-/// A reader: the file is named in every error.
+/// Rows come one by one: all of a large table at once would be twice its size in memory, and a process keeps much of
+/// what it once had.
 struct Reader<'a> {
-    path: &'a Path,
+    file: File<'a>,
     db: &'a mut SqliteConnection,
 }
+
+/// The file, named in every error.
+#[derive(Clone, Copy)]
+struct File<'a>(&'a Path);
 
 pub(super) async fn snapshot(path: &Path, pool: &SqlitePool) -> Result<Snapshot, PortError> {
     let port = |e: sqlx::Error| error::port(path, "reading", &e);
     let mut connection = pool.acquire().await.map_err(port)?;
     // One transaction: the records and the events must be of one instant.
     let mut transaction = connection.begin().await.map_err(port)?;
-    let mut reader = Reader { path, db: &mut transaction };
+    let mut reader = Reader { file: File(path), db: &mut transaction };
 
     let meta = sqlx::query(
         "select made, request_done, (select coalesce(max(id), 0) from events), (select coalesce(max(id), 0) from runs) \
@@ -35,13 +41,12 @@ pub(super) async fn snapshot(path: &Path, pool: &SqlitePool) -> Result<Snapshot,
     let number = |column: usize| meta.try_get::<i64, _>(column).map_err(port);
     let (made, request, event, run) = (number(0)?, number(1)?, number(2)?, number(3)?);
 
-    let mut records = Vec::new();
-    for row in reader.rows(sqlx::query("select key, body from records order by key")).await? {
-        let key: String = row.try_get(0).map_err(port)?;
-        let record = reader.body(&row, 1, &key)?;
-        let key = Key::parse(&key).ok_or_else(|| reader.unreadable(&key, "it is not a name"))?;
-        records.push((key, record));
-    }
+    let records = reader.each(sqlx::query("select key, body from records order by key"), |file, row| {
+        let key: String = file.get(row, 0)?;
+        let record = file.body(row, 1, &key)?;
+        Ok((Key::parse(&key).ok_or_else(|| file.unreadable(&key, "it is not a name"))?, record))
+    });
+    let records = records.await?;
     // The engine's order is the key's, in which projects and stacks come as they do here.
     let snapshot = Snapshot {
         records,
@@ -59,7 +64,7 @@ pub(super) async fn snapshot(path: &Path, pool: &SqlitePool) -> Result<Snapshot,
 
 pub(super) async fn query(path: &Path, pool: &SqlitePool, query: Query) -> Result<Answer, PortError> {
     let mut connection = pool.acquire().await.map_err(|e| error::port(path, "reading", &e))?;
-    let mut reader = Reader { path, db: &mut connection };
+    let mut reader = Reader { file: File(path), db: &mut connection };
     match query {
         Query::Events { after, key, limit } => {
             let statement = match key {
@@ -96,26 +101,29 @@ pub(super) async fn query(path: &Path, pool: &SqlitePool, query: Query) -> Resul
 type Statement = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
 impl Reader<'_> {
-    async fn rows(&mut self, statement: Statement) -> Result<Vec<SqliteRow>, PortError> {
-        statement.fetch_all(&mut *self.db).await.map_err(|e| self.port(&e))
+    async fn each<T>(
+        &mut self,
+        statement: Statement,
+        read: impl Fn(File<'_>, &SqliteRow) -> Result<T, PortError>,
+    ) -> Result<Vec<T>, PortError> {
+        let file = self.file;
+        let mut rows = statement.fetch(&mut *self.db);
+        let mut all = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(|e| file.port(&e))? {
+            all.push(read(file, &row)?);
+        }
+        Ok(all)
     }
 
     /// The second column of each row.
     async fn bodies<T: DeserializeOwned>(&mut self, statement: Statement) -> Result<Vec<T>, PortError> {
-        let rows = self.rows(statement).await?;
-        rows.iter()
-            .map(|row| {
-                // Where a body does not read, its row is named.
-                let name =
-                    row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()));
-                self.body(row, 1, &name.map_err(|e| self.port(&e))?)
-            })
-            .collect()
-    }
-
-    fn body<T: DeserializeOwned>(&self, row: &SqliteRow, column: usize, name: &str) -> Result<T, PortError> {
-        let body: &str = row.try_get(column).map_err(|e| self.port(&e))?;
-        serde_json::from_str(body).map_err(|e| self.unreadable(name, &e.to_string()))
+        let read = |file: File<'_>, row: &SqliteRow| {
+            // Where a body does not read, its row is named.
+            let name =
+                row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()));
+            file.body(row, 1, &name.map_err(|e| file.port(&e))?)
+        };
+        self.each(statement, read).await
     }
 
     async fn statuses(&mut self) -> Result<Vec<berth_model::record::StackStatus>, PortError> {
@@ -123,26 +131,23 @@ impl Reader<'_> {
     }
 
     async fn secrets(&mut self) -> Result<Vec<SecretRow>, PortError> {
-        let rows = self
-            .rows(sqlx::query(
-                "select stack, app, name, version, at, sealed from secrets order by stack, app, name",
-            ))
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let app: String = self.get(row, 1)?;
-                let row = SecretRow {
-                    stack: self.get(row, 0)?,
-                    app: self.app(&app)?,
-                    name: self.get(row, 2)?,
-                    version: self.get(row, 3)?,
-                    at: Time(self.get(row, 4)?),
-                    sealed: self.get(row, 5)?,
-                };
-                debug_assert_eq!(app_column(row.app.as_ref()), app);
-                Ok(row)
-            })
-            .collect()
+        let statement = sqlx::query(
+            "select stack, app, name, version, at, sealed from secrets order by stack, app, name",
+        );
+        let read = |file: File<'_>, row: &SqliteRow| {
+            let app: String = file.get(row, 1)?;
+            let row = SecretRow {
+                stack: file.get(row, 0)?,
+                app: file.app(&app)?,
+                name: file.get(row, 2)?,
+                version: file.get(row, 3)?,
+                at: Time(file.get(row, 4)?),
+                sealed: file.get(row, 5)?,
+            };
+            debug_assert_eq!(app_column(row.app.as_ref()), app);
+            Ok(row)
+        };
+        self.each(statement, read).await
     }
 
     async fn versions(&mut self, stack: &StackName) -> Result<Vec<Version>, PortError> {
@@ -150,58 +155,61 @@ impl Reader<'_> {
             "select app, generation, hash, at, image, sealed from versions where stack = ? order by number desc",
         )
         .bind(stack.to_string());
-        let rows = self.rows(statement).await?;
-        rows.iter()
-            .map(|row| {
-                let (app, hash): (String, String) = (self.get(row, 0)?, self.get(row, 2)?);
-                Ok(Version {
-                    stack: stack.clone(),
-                    app: self
-                        .app(&app)?
-                        .ok_or_else(|| self.unreadable(stack.as_str(), "a version of no app"))?,
-                    hash: Hash::parse(&hash).ok_or_else(|| self.unreadable(&hash, "it is not a hash"))?,
-                    generation: unsigned(self.get(row, 1)?),
-                    at: Time(self.get(row, 3)?),
-                    image: self.get(row, 4)?,
-                    sealed: self.get(row, 5)?,
-                })
+        let read = |file: File<'_>, row: &SqliteRow| {
+            let (app, hash): (String, String) = (file.get(row, 0)?, file.get(row, 2)?);
+            Ok(Version {
+                stack: stack.clone(),
+                app: file
+                    .app(&app)?
+                    .ok_or_else(|| file.unreadable(stack.as_str(), "a version of no app"))?,
+                hash: Hash::parse(&hash).ok_or_else(|| file.unreadable(&hash, "it is not a hash"))?,
+                generation: unsigned(file.get(row, 1)?),
+                at: Time(file.get(row, 3)?),
+                image: file.get(row, 4)?,
+                sealed: file.get(row, 5)?,
             })
-            .collect()
+        };
+        self.each(statement, read).await
     }
 
     async fn requests(&mut self, after: u64) -> Result<Vec<(u64, berth_model::event::Request)>, PortError> {
         let statement = sqlx::query("select number, body from requests where number > ? order by number")
             .bind(signed(after));
-        let rows = self.rows(statement).await?;
-        rows.iter()
-            .map(|row| {
-                let number: i64 = self.get(row, 0)?;
-                Ok((unsigned(number), self.body(row, 1, &number.to_string())?))
-            })
-            .collect()
+        let read = |file: File<'_>, row: &SqliteRow| {
+            let number: i64 = file.get(row, 0)?;
+            Ok((unsigned(number), file.body(row, 1, &number.to_string())?))
+        };
+        self.each(statement, read).await
+    }
+}
+
+impl File<'_> {
+    fn body<T: DeserializeOwned>(self, row: &SqliteRow, column: usize, name: &str) -> Result<T, PortError> {
+        let body: &str = row.try_get(column).map_err(|e| self.port(&e))?;
+        serde_json::from_str(body).map_err(|e| self.unreadable(name, &e.to_string()))
     }
 
-    fn get<'r, T>(&self, row: &'r SqliteRow, column: usize) -> Result<T, PortError>
+    fn get<'r, T>(self, row: &'r SqliteRow, column: usize) -> Result<T, PortError>
     where
         T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
     {
         row.try_get(column).map_err(|e| self.port(&e))
     }
 
-    fn app(&self, text: &str) -> Result<Option<AppName>, PortError> {
+    fn app(self, text: &str) -> Result<Option<AppName>, PortError> {
         if text.is_empty() {
             return Ok(None);
         }
         AppName::new(text).map(Some).map_err(|e| self.unreadable(text, &e.to_string()))
     }
 
-    fn port(&self, error: &sqlx::Error) -> PortError {
-        error::port(self.path, "reading", error)
+    fn port(self, error: &sqlx::Error) -> PortError {
+        error::port(self.0, "reading", error)
     }
 
-    fn unreadable(&self, name: &str, why: &str) -> PortError {
+    fn unreadable(self, name: &str, why: &str) -> PortError {
         PortError::Refused {
-            why: format!("a row of {} ({name}) cannot be read: {why}; {MOVE_AWAY}", self.path.display()),
+            why: format!("a row of {} ({name}) cannot be read: {why}; {MOVE_AWAY}", self.0.display()),
         }
     }
 }
