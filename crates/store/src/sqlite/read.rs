@@ -159,9 +159,7 @@ impl Reader<'_> {
             let (app, hash): (String, String) = (file.get(row, 0)?, file.get(row, 2)?);
             Ok(Version {
                 stack: stack.clone(),
-                app: file
-                    .app(&app)?
-                    .ok_or_else(|| file.unreadable(stack.as_str(), "a version of no app"))?,
+                app: file.app(&app)?.ok_or_else(|| file.unreadable(stack.as_str(), "a version of no app"))?,
                 hash: Hash::parse(&hash).ok_or_else(|| file.unreadable(&hash, "it is not a hash"))?,
                 generation: unsigned(file.get(row, 1)?),
                 at: Time(file.get(row, 3)?),
