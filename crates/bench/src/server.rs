@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Extensions, HeaderMap, Request, Response, StatusCode, Version};
 use berth_sim::{CallRecord, Options, Row, Sim};
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate as _};
 
 /// One account's server.
 struct Served {
@@ -81,11 +81,10 @@ fn served(seed: u64) -> Served {
 
 async fn serve(listener: TcpListener, served: Arc<Served>) {
     let asked = served.clone();
-    let compress = move |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
-        let long = headers.get(CONTENT_LENGTH).is_none_or(|n| n.as_bytes().len() > 2);
-        long && asked.compresses.load(Ordering::Relaxed)
+    let compresses = move |_: StatusCode, _: Version, _: &HeaderMap, _: &Extensions| {
+        asked.compresses.load(Ordering::Relaxed)
     };
-    let layer = CompressionLayer::new().compress_when(compress);
+    let layer = CompressionLayer::new().compress_when(DefaultPredicate::new().and(compresses));
     let router = Router::new().fallback(api).layer(layer).with_state(served);
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("the API's listener broke: {error}");

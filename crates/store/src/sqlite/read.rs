@@ -41,12 +41,12 @@ pub(super) async fn snapshot(path: &Path, pool: &SqlitePool) -> Result<Snapshot,
     let number = |column: usize| meta.try_get::<i64, _>(column).map_err(port);
     let (made, request, event, run) = (number(0)?, number(1)?, number(2)?, number(3)?);
 
-    let records = reader.each(sqlx::query("select key, body from records order by key"), |file, row| {
+    let record = |file: File<'_>, row: &SqliteRow| {
         let key: String = file.get(row, 0)?;
         let record = file.body(row, 1, &key)?;
         Ok((Key::parse(&key).ok_or_else(|| file.unreadable(&key, "it is not a name"))?, record))
-    });
-    let records = records.await?;
+    };
+    let records = reader.each(sqlx::query("select key, body from records order by key"), record).await?;
     // The engine's order is the key's, in which projects and stacks come as they do here.
     let snapshot = Snapshot {
         records,
