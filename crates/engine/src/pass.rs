@@ -64,18 +64,22 @@ impl<W: World> Engine<W> {
                 }
             }
             // A settled stack whose writes the view now shows gets its expectation from a run.
-            let unjudged: Vec<_> = state
+            // One whose first run still waits gets it there.
+            let unexpected: Vec<_> = state
                 .statuses
                 .iter()
                 .filter(|(k, s)| {
-                    s.is_ready() && matches!(k, Key::Stack(_)) && !state.expected.contains_key(*k)
+                    s.is_ready()
+                        && matches!(k, Key::Stack(_))
+                        && !state.expected.contains_key(*k)
+                        && !state.unjudged.contains(*k)
                 })
                 .map(|(k, _)| k.clone())
                 .collect();
             for (key, _) in &woken {
                 state.transient(key).verify = true;
             }
-            for key in unjudged {
+            for key in unexpected {
                 if state.backend_of(&key).as_ref() == Some(backend) {
                     woken.push((key, "a pass"));
                 }

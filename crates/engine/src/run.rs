@@ -8,6 +8,7 @@ use crate::think::Thought;
 use crate::{Engine, backoff};
 use berth_model::condition::Reason;
 use berth_model::desired::Desired;
+use berth_model::hash::{Hash, Hashed};
 use berth_model::ids::{BackendName, Key};
 use berth_model::mark::MarkSeen;
 use berth_model::observed::{FleetView, Observed, Seen};
@@ -283,15 +284,14 @@ impl<W: World> Engine<W> {
                         return Some(record);
                     };
                     drop(state);
-                    (self.spec_hash(&*stack, &stack.hidden(), &stack.origin), stack.origin.clone(), false)
+                    (self.spec_hash(&*stack), stack.origin.clone(), false)
                 }
                 Key::Project(name) => {
                     let Some(project) = state.wanted.projects.get(name).cloned() else {
                         return Some(record);
                     };
                     drop(state);
-                    let spec = self.spec_hash(&*project, &project.hidden(), &project.origin);
-                    (spec, project.origin.clone(), project.delete)
+                    (self.spec_hash(&*project), project.origin.clone(), project.delete)
                 }
             }
         };
@@ -316,17 +316,9 @@ impl<W: World> Engine<W> {
     }
 
     /// A hash of a manifest: of everything in it but the place where it stands.
-    fn spec_hash(
-        &self,
-        spec: &impl std::fmt::Debug,
-        hidden: &[&str],
-        origin: &berth_model::stack::Origin,
-    ) -> berth_model::hash::Hash {
+    fn spec_hash(&self, spec: &impl Hashed) -> Hash {
         let mut writer = self.parts.vault.hash_key().begin("spec");
-        writer.text(&format!("{spec:?}").replace(&format!("{origin:?}"), ""));
-        for text in hidden {
-            writer.text(text);
-        }
+        spec.write(&mut writer);
         writer.finish()
     }
 

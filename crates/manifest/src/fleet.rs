@@ -60,8 +60,6 @@ struct Resolved {
 struct File {
     bytes: Arc<[u8]>,
     parsed: Parsed,
-    /// What `parsed` was read from, while `bytes` wait to be read.
-    before: Option<Arc<[u8]>>,
 }
 
 /// Reads files again and again: what did not change is not parsed again, and keeps its `Arc`.
@@ -70,8 +68,6 @@ pub struct Reader {
     names: Vec<Arc<str>>,
     ids: HashMap<Arc<str>, u32>,
     files: BTreeMap<Arc<str>, Box<File>>,
-    /// Files that came or changed since they were last read.
-    unread: BTreeSet<Arc<str>>,
     resolved: HashMap<u64, Arc<Resolved>>,
     context: String,
     next_id: u64,
@@ -86,60 +82,16 @@ impl Reader {
 
     /// Takes `inputs` as all the files there are, and says what they want.
     pub fn update(&mut self, inputs: &[Input], cx: &Context) -> Fleet {
-        let there: BTreeSet<&str> = inputs.iter().map(|i| &*i.file).collect();
-        self.files.retain(|name, _| there.contains(&**name));
-        for input in inputs {
-            self.put(input);
-        }
-        self.fleet(cx)
-    }
-
-    /// Takes one file that is new or may have changed.
-    fn put(&mut self, input: &Input) {
-        match self.files.get_mut(&*input.file) {
-            // Who reads a directory shares what did not change, so most are told apart by their place in memory.
-            Some(file) if Arc::ptr_eq(&file.bytes, &input.bytes) || file.bytes == input.bytes => return,
-            Some(file) => {
-                let before = std::mem::replace(&mut file.bytes, input.bytes.clone());
-                file.before.get_or_insert(before);
-            }
-            None => {
-                if !self.ids.contains_key(&input.file) {
-                    self.ids.insert(input.file.clone(), u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-                    self.names.push(input.file.clone());
-                }
-                let file = File { bytes: input.bytes.clone(), parsed: Parsed::default(), before: None };
-                self.files.insert(input.file.clone(), Box::new(file));
-            }
-        }
-        self.unread.insert(input.file.clone());
-    }
-
-    /// Reads what came or changed. What depends on nothing but itself is resolved while its tree stands.
-    fn read(&mut self, cx: &Context) {
-        for name in std::mem::take(&mut self.unread) {
-            let (Some(file), Some(id)) = (self.files.get_mut(&name), self.ids.get(&name)) else {
-                continue;
-            };
-            let before = file.before.take();
-            let before = before.as_ref().map(|bytes| (&**bytes, &file.parsed));
-            let resolved = &mut self.resolved;
-            file.parsed = document::parse(*id, &file.bytes, before, &mut self.next_id, |doc, grown| {
-                if doc.template.is_none() {
-                    resolved.insert(doc.id, Arc::new(resolve_one(doc, grown, &name, None, false, cx)));
-                }
-            });
-        }
-    }
-
-    /// What all files together want.
-    fn fleet(&mut self, cx: &Context) -> Fleet {
         let context = format!("{cx:?}");
         if context != self.context {
             self.resolved.clear();
             self.context = context;
         }
-        self.read(cx);
+        let there: BTreeSet<&str> = inputs.iter().map(|i| &*i.file).collect();
+        self.files.retain(|name, _| there.contains(&**name));
+        for input in inputs {
+            self.put(input, cx);
+        }
         let cache = std::mem::take(&mut self.resolved);
         let mut work = Work {
             names: &self.names,
@@ -153,6 +105,28 @@ impl Reader {
         let (fleet, kept) = work.run(&cache, cx);
         self.resolved = kept;
         fleet
+    }
+
+    /// Reads one file if it is new or changed. What depends on nothing but itself is resolved while its tree stands.
+    fn put(&mut self, input: &Input, cx: &Context) {
+        let name = &input.file;
+        let before = self.files.get(name);
+        // Who reads a directory shares what did not change, so most are told apart by their place in memory.
+        if before.is_some_and(|f| Arc::ptr_eq(&f.bytes, &input.bytes) || f.bytes == input.bytes) {
+            return;
+        }
+        let id = *self.ids.entry(name.clone()).or_insert_with(|| {
+            self.names.push(name.clone());
+            u32::try_from(self.names.len() - 1).unwrap_or(u32::MAX)
+        });
+        let before = before.map(|f| (&*f.bytes, &f.parsed));
+        let resolved = &mut self.resolved;
+        let parsed = document::parse(id, &input.bytes, before, &mut self.next_id, |doc, grown| {
+            if doc.template.is_none() {
+                resolved.insert(doc.id, Arc::new(resolve_one(doc, grown, name, None, false, cx)));
+            }
+        });
+        self.files.insert(name.clone(), Box::new(File { bytes: input.bytes.clone(), parsed }));
     }
 }
 

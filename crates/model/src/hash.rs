@@ -1,6 +1,7 @@
 //! Keyed hashes of what was wanted. Published ones are HMACs, so that a weak secret cannot be guessed from them.
 
 use crate::field::{Fields, Value};
+pub use crate::hashed::Hashed;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -129,10 +130,10 @@ impl Writer {
                 }
             }
             Value::Health(h) => {
-                self.number(8).text(&format!("{h:?}"));
+                h.write(self.number(8));
             }
             Value::Update(u) => {
-                self.number(9).text(&format!("{u:?}"));
+                u.write(self.number(9));
             }
             Value::Foreign(t) => {
                 self.number(10).text(t);

@@ -10,6 +10,7 @@ pub mod dotenv;
 pub mod event;
 pub mod field;
 pub mod hash;
+mod hashed;
 pub mod ids;
 pub mod mark;
 pub mod observed;

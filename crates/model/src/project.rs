@@ -33,18 +33,3 @@ pub enum ProjectEnvValue {
     /// A given secret, kept under the project's name.
     Secret(String),
 }
-
-impl Project {
-    /// What the manifest says and its `Debug` does not print, in order: values of variables.
-    #[must_use]
-    pub fn hidden(&self) -> Vec<&str> {
-        let values = self.env.values().chain(self.environments.values().flat_map(BTreeMap::values));
-        values
-            .filter_map(|value| match value {
-                ProjectEnvValue::Text(text) => Some(text.hidden()),
-                ProjectEnvValue::Secret(_) => None,
-            })
-            .flatten()
-            .collect()
-    }
-}

@@ -66,14 +66,6 @@ impl std::fmt::Debug for Part {
 }
 
 impl Text {
-    /// Its literal parts, which its `Debug` does not print.
-    pub(crate) fn hidden(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|p| match p {
-            Part::Lit(text) => Some(text.as_str()),
-            Part::ProjectId | Part::EnvironmentId(_) => None,
-        })
-    }
-
     /// A text without late parts.
     #[must_use]
     pub fn lit(text: impl Into<String>) -> Self {
@@ -275,29 +267,6 @@ pub struct RegistryAuth {
     pub username: String,
     /// The given secret that holds the password.
     pub password: String,
-}
-
-impl Stack {
-    /// What the manifest says and its `Debug` does not print, in order: values of variables, contents of files.
-    #[must_use]
-    pub fn hidden(&self) -> Vec<&str> {
-        let mut all = Vec::new();
-        for app in self.apps.values() {
-            if let Patch::Set(env) = &app.env {
-                for value in env.values() {
-                    if let EnvValue::Text(text) = value {
-                        all.extend(text.hidden());
-                    }
-                }
-            }
-            for mount in app.mounts.values() {
-                if let Mount::File { content, .. } = mount {
-                    all.push(content.expose());
-                }
-            }
-        }
-        all
-    }
 }
 
 /// The value of an environment variable.
