@@ -12,8 +12,9 @@ use berth_model::observed::{
 };
 use berth_ports::PortError;
 use serde::Deserialize;
+use smol_str::SmolStr;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -130,11 +131,18 @@ pub(crate) fn services(body: &[u8]) -> Result<Seen<HashMap<ServiceName, SeenServ
         return Ok(Seen::Unknown);
     }
     let mut services = HashMap::with_capacity(rows.len());
+    // Hundreds run the same image: its name is kept once.
+    let mut images: HashSet<SmolStr> = HashSet::new();
     for row in rows {
         let (running, wanted) = replicas(&row.replicas).ok_or_else(|| PortError::Unsupported {
             what: "swarm.getNodeApps: a service's Replicas is not of the form 1/1".to_owned(),
         })?;
-        let service = SeenService { image: row.image.into_owned(), running, wanted };
+        let image = images.get(row.image.as_ref()).cloned().unwrap_or_else(|| {
+            let image = SmolStr::new(&row.image);
+            images.insert(image.clone());
+            image
+        });
+        let service = SeenService { image, running, wanted };
         services.insert(ServiceName::from(row.name.as_ref()), service);
     }
     Ok(Seen::Present(services))
@@ -216,13 +224,14 @@ pub(crate) fn view(lists: &Lists<'_>, us: &Owner, at: Time) -> Result<FleetView,
                 let description = app.description.as_deref().unwrap_or("");
                 view.apps.push(SeenApp {
                     id: AppId::from(id.as_ref()),
-                    name: app.name.into_owned(),
+                    name: app.name.into(),
                     service: ServiceName::from(app.app_name.as_ref()),
                     project: project.clone(),
                     environment: environment.clone(),
                     mark: if description.is_empty() { MarkSeen::None } else { mark::read(description, us) },
-                    mark_line: mark::line(description).map(str::to_owned),
-                    created: app.created_at.unwrap_or_default().into_owned(),
+                    mark_print: mark::print(mark::line(description)),
+                    // Always UTC, by ISO 8601: without the zone it still sorts, and needs no memory of its own.
+                    created: app.created_at.unwrap_or_default().trim_end_matches('Z').into(),
                 });
             }
         }
@@ -260,11 +269,11 @@ fn domains(body: &[u8]) -> Result<HashMap<AppId, Vec<SeenDomain>>, PortError> {
         let of_app = domains.entry(AppId::from(owner.as_ref())).or_insert_with(|| Vec::with_capacity(1));
         of_app.push(SeenDomain {
             id: row.domain_id.as_ref().into(),
-            host: host(&row.host),
-            path: path(row.path.as_deref()),
+            host: host(&row.host).into(),
+            path: path(row.path.as_deref()).into(),
             port: row.port.and_then(|p| u16::try_from(p).ok()),
             https: row.https,
-            certificate: row.certificate_type.map_or_else(|| "none".to_owned(), Cow::into_owned),
+            certificate: row.certificate_type.as_deref().unwrap_or("none").into(),
             enabled: row.enabled.unwrap_or(true),
         });
     }
@@ -278,7 +287,7 @@ pub(crate) fn fuzz(data: &[u8]) {
     let Ok(us) = Owner::new("fuzz") else { return };
     let lists = Lists { inventory: data, projects: b"[]", domains: None, services: b"", room: None };
     if let Ok(view) = view(&lists, &us, Time::default()) {
-        assert_eq!(view.apps.len(), view.apps.iter().filter(|a| view.by_id.contains_key(&a.id)).count());
+        assert_eq!(view.apps.len(), view.apps.iter().filter(|a| view.app(&a.id).is_some()).count());
     }
     let lists = Lists { inventory: b"[]", projects: data, domains: None, services: b"", room: None };
     let _ = view(&lists, &us, Time::default());

@@ -21,7 +21,7 @@ impl<W: World> Engine<W> {
         for change in changes {
             match change {
                 Change::Record(key, record) => {
-                    state.records.insert(key, *record);
+                    state.records.insert(key, record);
                 }
                 Change::Forget(key) => {
                     state.records.remove(&key);
@@ -36,7 +36,7 @@ impl<W: World> Engine<W> {
                     state.intents.remove(&op);
                 }
                 Change::Status(status) => {
-                    state.statuses.insert(status.key.clone(), *status);
+                    state.statuses.insert(status.key.clone(), status);
                 }
                 Change::Event(event) => {
                     // Nobody listening is no error.

@@ -221,8 +221,7 @@ impl<W: World> Engine<W> {
     ) -> Result<Next, PortError> {
         let intent = self.intend(doing, IntentTarget::Project { name: name.to_owned() }).await?;
         let mark = self.place_mark(doing, &intent.op).to_string();
-        let write =
-            Write::CreateProject { name: name.to_owned(), description: mark::with_line(words, &mark) };
+        let write = Write::CreateProject { name: name.into(), description: mark::with_line(words, &mark) };
         match self.call(doing, &write).await {
             Ok(Written::Project { project, environment }) => {
                 if is_own(doing) {
@@ -254,7 +253,7 @@ impl<W: World> Engine<W> {
         let intent = self.intend(doing, target).await?;
         let write = Write::CreateEnvironment {
             project: project.clone(),
-            name: name.to_owned(),
+            name: name.into(),
             // Found again by its name, which is unique to its project where Berth makes it.
             description: mark::OUR_ENVIRONMENT.to_owned(),
         };
@@ -301,7 +300,7 @@ impl<W: World> Engine<W> {
         };
         let write = Write::CreateApp {
             environment: environment.clone(),
-            name: name.to_owned(),
+            name: name.into(),
             service_base: service_base.to_owned(),
             description: mark.to_string(),
         };
@@ -316,13 +315,13 @@ impl<W: World> Engine<W> {
                 entry.op = Some(intent.op.clone());
                 let seen = SeenApp {
                     id: id.clone(),
-                    name: name.to_owned(),
+                    name: name.into(),
                     service,
                     project: doing.project.clone().unwrap_or_else(|| "".into()),
                     environment,
-                    mark_line: Some(mark.to_string()),
+                    mark_print: mark::print(Some(&mark.to_string())),
                     mark: MarkSeen::Ours(Box::new(mark)),
-                    created: String::new(),
+                    created: "".into(),
                 };
                 let now = self.now();
                 self.state().transient(doing.key).overlay.insert(id, (now, seen));
@@ -458,7 +457,7 @@ impl<W: World> Engine<W> {
                         }
                     }
                     self.overlay(doing, &id, |seen| {
-                        seen.mark_line = Some(line);
+                        seen.mark_print = mark::print(Some(&line));
                         seen.mark = MarkSeen::Ours(Box::new(mark));
                     });
                 }

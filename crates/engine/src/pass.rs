@@ -86,10 +86,8 @@ impl<W: World> Engine<W> {
             }
             for name in unknown_stacks(&state, view) {
                 let key = Key::Stack(name);
-                state.records.entry(key.clone()).or_insert_with(|| berth_model::record::Record {
-                    backend: Some(backend.clone()),
-                    ..Default::default()
-                });
+                let record = state.records.entry(key.clone()).or_default();
+                record.backend.get_or_insert_with(|| backend.clone());
                 woken.push((key, "its mark was found"));
             }
             for key in late_places(&mut state, backend, view) {
@@ -129,7 +127,7 @@ impl<W: World> Engine<W> {
                 let before = record.tombstones.len();
                 record.tombstones.retain(|t| services.contains_key(&t.service) || t.since >= view.at);
                 if record.tombstones.len() < before {
-                    changes.push(Change::Record(key.clone(), Box::new(record)));
+                    changes.push(Change::Record(key.clone(), record));
                     keys.push(key.clone());
                 }
             }

@@ -57,7 +57,7 @@ impl<W: World> Engine<W> {
                     app.quarantine_reason = None;
                     app.fights.clear();
                 }
-                Ok(vec![Change::Record(key.clone(), Box::new(record))])
+                Ok(vec![Change::Record(key.clone(), record)])
             }
             Request::Pause { key } => self.set_paused(key, true),
             Request::Resume { key } => self.set_paused(key, false),
@@ -95,7 +95,7 @@ impl<W: World> Engine<W> {
         record.paused = paused;
         let word = if paused { "paused by hand" } else { "resumed" };
         let event = self.event(key, false, Reason::Paused, word.to_owned());
-        Ok(vec![Change::Record(key.clone(), Box::new(record)), event])
+        Ok(vec![Change::Record(key.clone(), record), event])
     }
 
     /// Calls today's version bad and an earlier one good; the next run puts that one back.
@@ -135,6 +135,6 @@ impl<W: World> Engine<W> {
         }
         let event =
             self.event(key, true, Reason::RolledBack, format!("rolled back by hand: {}", back.join(", ")));
-        Ok(vec![Change::Record(key.clone(), Box::new(record)), event])
+        Ok(vec![Change::Record(key.clone(), record), event])
     }
 }

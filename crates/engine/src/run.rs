@@ -214,7 +214,7 @@ impl<W: World> Engine<W> {
                 Key::Stack(name) => state.wanted.stacks.get(name).and_then(|s| s.formerly.clone()),
                 Key::Project(_) => None,
             };
-            (state.records.get(key).cloned(), state.is_wanted(key), formerly)
+            (state.records.get(key).map(|r| (**r).clone()), state.is_wanted(key), formerly)
         };
         if let Some(heir) = self.heir(backend, key) {
             // What carries this name's marks is the heir's: nothing of it is ever removed under the old name.
@@ -258,7 +258,7 @@ impl<W: World> Engine<W> {
     async fn inherit(&self, old: &Key, heir: &Key) -> Option<Option<Record>> {
         let (old_record, own) = {
             let state = self.state();
-            (state.records.get(old).cloned(), state.records.contains_key(heir))
+            (state.records.get(old).map(|r| (**r).clone()), state.records.contains_key(heir))
         };
         let Some(mut record) = old_record else {
             return Some(None);

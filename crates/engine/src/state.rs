@@ -43,9 +43,9 @@ pub struct BackendOptions {
 
 /// The state.
 pub(crate) struct State {
-    pub(crate) records: BTreeMap<Key, Record>,
+    pub(crate) records: BTreeMap<Key, Box<Record>>,
     pub(crate) intents: BTreeMap<OperationId, Intent>,
-    pub(crate) statuses: BTreeMap<Key, StackStatus>,
+    pub(crate) statuses: BTreeMap<Key, Box<StackStatus>>,
     pub(crate) secrets: Secrets,
     pub(crate) last_event: u64,
     pub(crate) last_run: u64,
@@ -148,13 +148,15 @@ pub(crate) struct Transient {
 
 impl State {
     pub(crate) fn new<'a>(
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         backends: impl Iterator<Item = &'a BackendName> + Clone,
     ) -> Self {
+        snapshot.records.iter_mut().for_each(|(_, record)| record.compact());
+        snapshot.statuses.iter_mut().for_each(|status| status.compact());
         Self {
-            records: snapshot.records.into_iter().map(|(key, record)| (key, record.compact())).collect(),
+            records: snapshot.records.into_iter().collect(),
             intents: snapshot.intents.into_iter().map(|i| (i.op.clone(), i)).collect(),
-            statuses: snapshot.statuses.into_iter().map(|s| (s.key.clone(), s.compact())).collect(),
+            statuses: snapshot.statuses.into_iter().map(|s| (s.key.clone(), s)).collect(),
             secrets: Secrets::new(snapshot.secrets),
             last_event: snapshot.last_event,
             last_run: snapshot.last_run,

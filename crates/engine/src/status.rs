@@ -32,10 +32,8 @@ impl<W: World> Engine<W> {
         if ended.gone {
             return self.forget(key, ended).await;
         }
-        let (record, old, wanted) = {
-            let state = self.state();
-            (state.records.get(key).cloned(), state.statuses.get(key).cloned(), state.is_wanted(key))
-        };
+        let (record, old) = (self.record(key), self.status_of(key));
+        let wanted = self.state().is_wanted(key);
         let Some(mut record) = record else { return Ok(()) };
         let mut changes = Vec::new();
         let before = record.failing.clone();

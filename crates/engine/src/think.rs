@@ -258,7 +258,7 @@ impl<W: World> Engine<W> {
             berth_ports::Trust::Complete => true,
             berth_ports::Trust::Unknown => false,
             berth_ports::Trust::Partial { bad_files } => {
-                record.origin.as_ref().is_some_and(|o| !bad_files.contains(&o.file))
+                record.origin.as_ref().is_some_and(|o| !bad_files.contains(o.file.as_str()))
             }
         }
     }

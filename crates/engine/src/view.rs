@@ -37,19 +37,19 @@ impl<W: World> Engine<W> {
     /// All published states, by key.
     #[must_use]
     pub fn statuses(&self) -> Vec<StackStatus> {
-        self.state().statuses.values().cloned().collect()
+        self.state().statuses.values().map(|s| (**s).clone()).collect()
     }
 
     /// One published state.
     #[must_use]
     pub fn status_of(&self, key: &Key) -> Option<StackStatus> {
-        self.state().statuses.get(key).cloned()
+        self.state().statuses.get(key).map(|s| (**s).clone())
     }
 
     /// The record of a key.
     #[must_use]
     pub fn record(&self, key: &Key) -> Option<Record> {
-        self.state().records.get(key).cloned()
+        self.state().records.get(key).map(|r| (**r).clone())
     }
 
     /// Events from now on. A reader that falls behind by more than a thousand reads the store.
@@ -133,7 +133,7 @@ impl<W: World> Engine<W> {
             return Err(PortError::NotFound(format!("{key} is neither wanted nor remembered")));
         };
         let mut observed = Observed { fleet: Some(self.view(&backend, key).await?), ..Observed::default() };
-        let known = self.state().records.get(key).cloned();
+        let known = self.record(key);
         let mut record =
             known.unwrap_or_else(|| Record { backend: Some(backend.clone()), ..Record::default() });
         loop {

@@ -422,14 +422,14 @@ fn label(doc: &Document) -> String {
     format!("{}/{}", doc.kind.as_str().to_lowercase(), &*doc.name.v)
 }
 
-fn declare(declared: &mut BTreeMap<Key, Origin>, kind: DocumentKind, name: &str, file: &str, line: u32) {
+fn declare(declared: &mut BTreeMap<Key, Origin>, kind: DocumentKind, name: &str, file: &Arc<str>, line: u32) {
     let key = match kind {
         DocumentKind::Project => Some(Key::Project(name.into())),
         DocumentKind::Stack => StackName::new(name).ok().map(Key::Stack),
         _ => None,
     };
     if let Some(key) = key {
-        declared.entry(key).or_insert_with(|| Origin { file: file.to_owned(), line });
+        declared.entry(key).or_insert_with(|| Origin { file: file.clone().into(), line });
     }
 }
 
@@ -437,14 +437,14 @@ fn declare(declared: &mut BTreeMap<Key, Origin>, kind: DocumentKind, name: &str,
 fn resolve_one(
     doc: &Document,
     grown: &Grown,
-    file: &str,
+    file: &Arc<str>,
     under: Option<(&Document, &Grown)>,
     over_fault: bool,
     cx: &Context,
 ) -> Resolved {
     let spec = &grown.spec;
     let mut sink = Sink::over(under.is_some() || over_fault);
-    let origin = Origin { file: file.to_owned(), line: doc.at.line };
+    let origin = Origin { file: file.clone().into(), line: doc.at.line };
     let later = |what: &str, sink: &mut Sink| {
         let help = "this version reads Project, Stack and StackTemplate; keep the file for a later version";
         sink.error_help(doc.at, format!("the kind {what} is not supported by this version"), help);

@@ -227,7 +227,7 @@ proptest! {
             let withheld: std::collections::BTreeSet<String> = anew.errors.iter().map(|e| e.file.clone()).collect();
             prop_assert_eq!(&withheld, &anew.bad_files);
             for stack in anew.stacks.values() {
-                prop_assert!(!anew.bad_files.contains(&stack.origin.file));
+                prop_assert!(!anew.bad_files.contains(stack.origin.file.as_str()));
             }
         }
     }

@@ -58,6 +58,15 @@ pub fn line(description: &str) -> Option<&str> {
     description.lines().find(|l| l.starts_with("berth/"))
 }
 
+/// Of a mark line, or of none: equal within one process where the lines are equal.
+#[must_use]
+pub fn print(line: Option<&str>) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    line.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The description with its mark line replaced by (or, where there was none, followed by) `mark`.
 #[must_use]
 pub fn with_line(description: Option<&str>, mark: &str) -> String {

@@ -3,12 +3,11 @@
 
 use crate::desired::{Child, ChildKey};
 use crate::field::Fields;
-use crate::ids::{
-    AppId, ChildId, DeploymentId, EnvironmentId, ProjectId, ProjectName, ServiceName, StackName,
-};
+use crate::ids::{AppId, ChildId, DeploymentId, EnvironmentId, ProjectId, ProjectName, ServiceName};
 use crate::mark::{MarkSeen, PlaceMark};
 use crate::secret::Secret;
 use crate::time::Time;
+use smol_str::SmolStr;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -59,10 +58,10 @@ pub struct FleetView {
     pub projects: Vec<SeenProject>,
     /// Applications.
     pub apps: Vec<SeenApp>,
-    /// Index into `apps` by id.
-    pub by_id: HashMap<AppId, usize>,
-    /// Indexes into `apps` by the stack that their mark names.
-    pub by_stack: HashMap<StackName, Vec<usize>>,
+    /// Places in `apps`, in order of their ids.
+    pub by_id: Box<[u32]>,
+    /// Places in `apps` of those with a mark of ours, in order of the stacks that it names.
+    pub by_stack: Box<[u32]>,
     /// Domains by the application they lead to; `Unknown` where the server has no list of all domains.
     pub domains: Seen<HashMap<AppId, Vec<SeenDomain>>>,
     /// What runs, by service name; `Unknown` where the server did not say (an empty answer says nothing).
@@ -75,21 +74,23 @@ impl FleetView {
     /// The application with this id.
     #[must_use]
     pub fn app(&self, id: &AppId) -> Option<&SeenApp> {
-        self.by_id.get(id).map(|i| &self.apps[*i])
+        let place = self.by_id.binary_search_by(|n| self.apps[*n as usize].id.cmp(id)).ok()?;
+        Some(&self.apps[self.by_id[place] as usize])
     }
     /// The applications whose mark names this stack.
     pub fn of_stack<'a>(&'a self, stack: &str) -> impl Iterator<Item = &'a SeenApp> {
-        self.by_stack.get(stack).into_iter().flatten().map(|i| &self.apps[*i])
+        let first = self.by_stack.partition_point(|n| self.apps[*n as usize].stack() < Some(stack));
+        let apps = self.by_stack[first..].iter().map(|n| &self.apps[*n as usize]);
+        apps.take_while(move |a| a.stack() == Some(stack))
     }
     /// Builds the indexes after `apps` was filled.
     pub fn index(&mut self) {
-        self.by_id = self.apps.iter().enumerate().map(|(i, a)| (a.id.clone(), i)).collect();
-        self.by_stack.clear();
-        for (i, app) in self.apps.iter().enumerate() {
-            if let MarkSeen::Ours(mark) = &app.mark {
-                self.by_stack.entry(mark.stack.clone()).or_default().push(i);
-            }
-        }
+        let apps = &self.apps;
+        let all = 0..u32::try_from(apps.len()).unwrap_or(u32::MAX);
+        self.by_id = all.clone().collect();
+        self.by_id.sort_by(|a, b| apps[*a as usize].id.cmp(&apps[*b as usize].id));
+        self.by_stack = all.filter(|n| apps[*n as usize].stack().is_some()).collect();
+        self.by_stack.sort_by(|a, b| apps[*a as usize].stack().cmp(&apps[*b as usize].stack()));
     }
 }
 
@@ -138,7 +139,7 @@ pub struct SeenApp {
     /// Its id.
     pub id: AppId,
     /// Its display name.
-    pub name: String,
+    pub name: SmolStr,
     /// Its Swarm service.
     pub service: ServiceName,
     /// Its project.
@@ -147,10 +148,21 @@ pub struct SeenApp {
     pub environment: EnvironmentId,
     /// Whose it is.
     pub mark: MarkSeen,
-    /// The mark line as it stands.
-    pub mark_line: Option<String>,
-    /// When it was made, as Dokploy says.
-    pub created: String,
+    /// Of the mark line as it stands ([`crate::mark::print`]): two that differ tell that it was edited.
+    pub mark_print: u64,
+    /// When it was made, as a text that sorts.
+    pub created: SmolStr,
+}
+
+impl SeenApp {
+    /// The stack that a mark of ours names.
+    #[must_use]
+    pub fn stack(&self) -> Option<&str> {
+        match &self.mark {
+            MarkSeen::Ours(mark) => Some(mark.stack.as_str()),
+            MarkSeen::None | MarkSeen::Foreign(_) => None,
+        }
+    }
 }
 
 /// A domain as the list of all domains shows it.
@@ -159,15 +171,15 @@ pub struct SeenDomain {
     /// Its id.
     pub id: ChildId,
     /// Lower case.
-    pub host: String,
+    pub host: SmolStr,
     /// Path.
-    pub path: String,
+    pub path: SmolStr,
     /// Container port.
     pub port: Option<u16>,
     /// Whether it has HTTPS.
     pub https: bool,
     /// `none`, `letsencrypt`, `custom`.
-    pub certificate: String,
+    pub certificate: SmolStr,
     /// Switched on.
     pub enabled: bool,
 }
@@ -176,7 +188,7 @@ pub struct SeenDomain {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenService {
     /// Its image.
-    pub image: String,
+    pub image: SmolStr,
     /// Tasks that run.
     pub running: u32,
     /// Tasks that should.

@@ -47,14 +47,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// The same, in no more memory than it takes: what was just read has room to grow.
-    #[must_use]
-    pub fn compact(mut self) -> Self {
+    /// Gives back the room to grow that what was just read has.
+    pub fn compact(&mut self) {
         for (_, app) in &mut self.apps {
             app.children = compact(std::mem::take(&mut app.children));
         }
-        self.apps = compact(self.apps);
-        self
+        self.apps = compact(std::mem::take(&mut self.apps));
     }
 }
 
@@ -305,12 +303,10 @@ pub struct StackStatus {
 }
 
 impl StackStatus {
-    /// The same, in no more memory than it takes: what was just read has room to grow.
-    #[must_use]
-    pub fn compact(mut self) -> Self {
+    /// Gives back the room to grow that what was just read has.
+    pub fn compact(&mut self) {
         self.conditions.shrink_to_fit();
         self.apps.shrink_to_fit();
-        self
     }
 
     /// The condition of this type.

@@ -5,6 +5,7 @@
 use crate::ids::{AppName, BackendName, ProjectName, StackName};
 use crate::units::{Bytes, NanoCpus};
 use litemap::LiteMap;
+use smol_str::SmolStr;
 use std::time::Duration;
 
 /// A map that takes no more memory than its entries: most stacks have one or two of each.
@@ -87,7 +88,7 @@ impl Text {
 #[derive(Debug, Clone, PartialEq, Eq, Default, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Origin {
     /// The file, relative to the watched directory (or the table, for rows).
-    pub file: String,
+    pub file: SmolStr,
     /// The line on which the document begins, from 1.
     pub line: u32,
 }

@@ -308,7 +308,7 @@ impl Planner<'_> {
             Seen::Absent => None,
             Seen::Present(all) => all.get(&seen.service).cloned(),
         };
-        let service = services.unwrap_or(SeenService { image: String::new(), running: 0, wanted });
+        let service = services.unwrap_or(SeenService { image: "".into(), running: 0, wanted });
         if service.running >= wanted && service.wanted == wanted {
             return Step1::Done;
         }

@@ -95,7 +95,7 @@ pub fn expect(desired: &Desired, record: &Record, fleet: &FleetView) -> Option<E
             name: app.name.clone(),
             service: known.service.clone()?,
             environment: seen.environment.clone(),
-            mark: print(seen.mark_line.as_deref()),
+            mark: seen.mark_print,
             domains,
             domain_count,
             image: text(&app.fields, Field::Image).map(Into::into),
@@ -117,7 +117,7 @@ pub fn judge(expected: &Expected, record: &Record, fleet: &FleetView) -> Verdict
         let Some(seen) = fleet.app(&app.id) else {
             return Verdict::Missing(app.name.clone());
         };
-        if print(seen.mark_line.as_deref()) != app.mark {
+        if seen.mark_print != app.mark {
             return Verdict::Drift(app.name.clone(), "the mark was edited");
         }
         if seen.environment != app.environment {

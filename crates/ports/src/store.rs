@@ -26,11 +26,11 @@ pub trait Store: Send + Sync + 'static {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
     /// Records.
-    pub records: Vec<(Key, Record)>,
+    pub records: Vec<(Key, Box<Record>)>,
     /// Open creates.
     pub intents: Vec<Intent>,
     /// Published states.
-    pub statuses: Vec<StackStatus>,
+    pub statuses: Vec<Box<StackStatus>>,
     /// Given secrets, sealed.
     pub secrets: Vec<SecretRow>,
     /// The last event's number.
@@ -41,6 +41,20 @@ pub struct Snapshot {
     pub last_request: u64,
     /// When the store was made: younger than an object's record means that a store was lost.
     pub made: Time,
+}
+
+impl Snapshot {
+    /// The record of a key.
+    #[must_use]
+    pub fn record(&self, key: &Key) -> Option<&Record> {
+        self.records.iter().find(|(k, _)| k == key).map(|(_, r)| &**r)
+    }
+
+    /// The published state of a key.
+    #[must_use]
+    pub fn status(&self, key: &Key) -> Option<&StackStatus> {
+        self.statuses.iter().find(|s| s.key == *key).map(|s| &**s)
+    }
 }
 
 /// A given secret, sealed.

@@ -175,9 +175,9 @@ impl Store for Memory {
     async fn snapshot(&self) -> Result<Snapshot, PortError> {
         let state = self.state();
         Ok(Snapshot {
-            records: state.records.iter().map(|(k, r)| (k.clone(), r.clone())).collect(),
+            records: state.records.iter().map(|(k, r)| (k.clone(), Box::new(r.clone()))).collect(),
             intents: state.intents.values().cloned().collect(),
-            statuses: state.statuses.values().cloned().collect(),
+            statuses: state.statuses.values().cloned().map(Box::new).collect(),
             secrets: state.secrets.values().cloned().collect(),
             last_event: state.events.last_key_value().map_or(0, |(id, _)| *id),
             last_run: state.runs.last_key_value().map_or(0, |(id, _)| *id),

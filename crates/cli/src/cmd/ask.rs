@@ -71,7 +71,7 @@ pub async fn rollback(given: Option<&Path>, args: Rollback) -> Result<ExitCode> 
     let (config, store, snapshot) = open(given).await?;
     let key = super::known(&args.name, &snapshot)?;
     let Key::Stack(name) = &key else { bail!("{key} has no versions: only stacks are rolled back") };
-    let record = super::show::record(&snapshot, &key).cloned().unwrap_or_default();
+    let record = snapshot.record(&key).cloned().unwrap_or_default();
     let Answer::Versions(versions) = store.query(Query::Versions { stack: name.clone() }).await? else {
         bail!("the state file answered something else; this is a defect")
     };

@@ -43,8 +43,8 @@ pub async fn explain(given: Option<&Path>, args: Explain) -> Result<ExitCode> {
     let snapshot = store.snapshot().await?;
     let key = super::known(&args.name, &snapshot)?;
     let runs = runs(&store, &key, 5).await?;
-    let status = snapshot.statuses.iter().find(|s| s.key == key);
-    let record = super::show::record(&snapshot, &key);
+    let status = snapshot.status(&key);
+    let record = snapshot.record(&key);
     let explained = Explained { status, record, runs: &runs };
     out::data(args.output.output, &explained, || text(&key, &explained))?;
     Ok(ExitCode::SUCCESS)

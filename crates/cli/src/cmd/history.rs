@@ -88,7 +88,7 @@ pub async fn history(given: Option<&Path>, args: History) -> Result<ExitCode> {
     let (_, store) = super::state(given).await?;
     let snapshot = store.snapshot().await?;
     let key = super::known(&args.name, &snapshot)?;
-    let record = super::show::record(&snapshot, &key).cloned().unwrap_or_default();
+    let record = snapshot.record(&key).cloned().unwrap_or_default();
     let mut versions = Vec::new();
     if let Key::Stack(name) = &key
         && let Answer::Versions(kept) = store.query(Query::Versions { stack: name.clone() }).await?

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use berth_model::condition::Status;
 use berth_model::event::Event;
 use berth_model::ids::Key;
-use berth_model::record::{Record, Run, StackStatus};
-use berth_ports::{Answer, Query, Snapshot, Store};
+use berth_model::record::{Run, StackStatus};
+use berth_ports::{Answer, Query, Store};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,7 +46,7 @@ pub async fn get(given: Option<&Path>, args: Get) -> Result<ExitCode> {
         (_, Some(name)) => Some(super::known(name, &snapshot)?),
         _ => None,
     };
-    let statuses: BTreeMap<Key, StackStatus> =
+    let statuses: BTreeMap<Key, Box<StackStatus>> =
         snapshot.statuses.into_iter().map(|s| (s.key.clone(), s)).collect();
     let known = snapshot.records.iter().map(|(k, _)| k.clone()).chain(statuses.keys().cloned());
     let mut keys: Vec<Key> = known
@@ -59,12 +59,12 @@ pub async fn get(given: Option<&Path>, args: Get) -> Result<ExitCode> {
         .collect();
     keys.sort();
     keys.dedup();
-    let shown: Vec<&StackStatus> = keys.iter().filter_map(|k| statuses.get(k)).collect();
+    let shown: Vec<&StackStatus> = keys.iter().filter_map(|k| Some(&**statuses.get(k)?)).collect();
     out::data(args.output.output, &shown, || listing(&keys, &statuses))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn listing(keys: &[Key], statuses: &BTreeMap<Key, StackStatus>) -> String {
+fn listing(keys: &[Key], statuses: &BTreeMap<Key, Box<StackStatus>>) -> String {
     if keys.is_empty() {
         return "Nothing was made or judged yet.\n".to_owned();
     }
@@ -72,7 +72,7 @@ fn listing(keys: &[Key], statuses: &BTreeMap<Key, StackStatus>) -> String {
     let rows: Vec<Vec<String>> = keys
         .iter()
         .map(|key| {
-            let status = statuses.get(key);
+            let status = statuses.get(key).map(|s| &**s);
             let seen = glance(status);
             let ready = status.and_then(|s| s.conditions.first());
             let truth = match ready.map(|c| c.status) {
@@ -112,7 +112,7 @@ pub async fn describe(given: Option<&Path>, args: Describe) -> Result<ExitCode> 
     let (_, store) = super::state(given).await?;
     let snapshot = store.snapshot().await?;
     let key = super::known(&args.name, &snapshot)?;
-    let record = record(&snapshot, &key);
+    let record = snapshot.record(&key);
     let Answer::Events(events) =
         store.query(Query::Events { after: 0, key: Some(key.clone()), limit: 10 }).await?
     else {
@@ -120,7 +120,7 @@ pub async fn describe(given: Option<&Path>, args: Describe) -> Result<ExitCode> 
     };
     let last_run = super::explain::runs(&store, &key, 1).await?.into_iter().next();
     let described = Described {
-        status: snapshot.statuses.iter().find(|s| s.key == key).cloned(),
+        status: snapshot.status(&key).cloned(),
         paused: record.is_some_and(|r| r.paused),
         orphans: record.map(|r| r.tombstones.clone()).unwrap_or_default(),
         events,
@@ -128,12 +128,6 @@ pub async fn describe(given: Option<&Path>, args: Describe) -> Result<ExitCode> 
     };
     out::data(args.output.output, &described, || text(&key, &described))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The record of a key.
-#[must_use]
-pub fn record<'a>(snapshot: &'a Snapshot, key: &Key) -> Option<&'a Record> {
-    snapshot.records.iter().find(|(k, _)| k == key).map(|(_, r)| r)
 }
 
 fn text(key: &Key, d: &Described) -> String {

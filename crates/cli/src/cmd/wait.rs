@@ -39,7 +39,7 @@ pub async fn wait(given: Option<&Path>, args: Wait) -> Result<ExitCode> {
             .collect::<Result<Vec<_>>>()?;
         let mut missing = Vec::new();
         for key in keys {
-            let status = snapshot.statuses.iter().find(|s| s.key == key);
+            let status = snapshot.status(&key);
             let seen = glance(status);
             let same = said
                 .get(&key)

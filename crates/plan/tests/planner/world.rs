@@ -306,8 +306,8 @@ impl World {
                 };
                 domains.entry(app.id.clone()).or_default().push(SeenDomain {
                     id: child.id.clone(),
-                    host: at.host.clone(),
-                    path: at.path.clone(),
+                    host: at.host.as_str().into(),
+                    path: at.path.as_str().into(),
                     port: Some(host.port),
                     https: host.https != Https::None,
                     certificate: match host.https {
@@ -315,7 +315,7 @@ impl World {
                         Https::LetsEncrypt => "letsencrypt",
                         Https::Resolver(_) => "custom",
                     }
-                    .to_owned(),
+                    .into(),
                     enabled: true,
                 });
             }
@@ -348,13 +348,13 @@ impl World {
                 .values()
                 .map(|a| SeenApp {
                     id: a.id.clone(),
-                    name: a.name.clone(),
+                    name: a.name.as_str().into(),
                     service: a.service.clone(),
                     project: project_of(&a.environment),
                     environment: a.environment.clone(),
                     mark: mark::read(a.description.as_deref().unwrap_or(""), owner),
-                    mark_line: a.description.as_deref().and_then(mark::line).map(str::to_owned),
-                    created: format!("{:06}", a.created),
+                    mark_print: mark::print(a.description.as_deref().and_then(mark::line)),
+                    created: format!("{:06}", a.created).into(),
                 })
                 .collect(),
             domains: Seen::Present(domains),
@@ -372,7 +372,7 @@ impl World {
     fn services(&self) -> HashMap<ServiceName, SeenService> {
         let row = |live: &Live| {
             let wanted = live.replicas.unwrap_or(1);
-            SeenService { image: live.image.clone(), running: wanted, wanted }
+            SeenService { image: live.image.as_str().into(), running: wanted, wanted }
         };
         self.live.iter().map(|(name, live)| (name.clone(), row(live))).collect()
     }

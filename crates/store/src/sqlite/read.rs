@@ -126,7 +126,7 @@ impl Reader<'_> {
         self.each(statement, read).await
     }
 
-    async fn statuses(&mut self) -> Result<Vec<berth_model::record::StackStatus>, PortError> {
+    async fn statuses<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, PortError> {
         self.bodies(sqlx::query("select key, body from statuses order by key")).await
     }
 
