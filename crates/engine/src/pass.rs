@@ -64,13 +64,14 @@ impl<W: World> Engine<W> {
                 }
             }
             // A settled stack whose writes the view now shows gets its expectation from a run.
-            // One whose first run still waits gets it there.
+            // One whose first run still waits gets it there; so does what is wanted, once the manifests were read.
             let unexpected: Vec<_> = state
                 .statuses
                 .iter()
                 .filter(|(k, s)| {
                     s.is_ready()
                         && matches!(k, Key::Stack(_))
+                        && state.is_wanted(k)
                         && !state.expected.contains_key(*k)
                         && !state.unjudged.contains(*k)
                 })

@@ -15,10 +15,9 @@ async fn start(stacks: usize) -> Result<(f64, f64, f64, serde_json::Value)> {
     let runs = stacks as f64;
     let took = daemon
         .until(Duration::from_secs(120), "all judged", async |d| {
-            let runs_done =
+            let done =
                 d.metric("controller_runtime_reconcile_total", &["controller=\"stack\"", "success"]).await?;
-            let passes = d.metric("berth_pass_seconds_count", &[]).await?;
-            Ok(runs_done >= runs && passes >= 1.0)
+            Ok(done >= runs && d.metric("berth_pass_seconds_count", &[]).await? >= 1.0)
         })
         .await?;
     let reads = daemon.metric("berth_pass_seconds_sum", &[]).await?;

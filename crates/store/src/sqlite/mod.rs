@@ -257,6 +257,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .create_if_missing(false)
         .busy_timeout(BUSY)
+        // In KiB. What is read often is in the engine's memory: pages that every connection keeps would be a third copy.
+        .pragma("cache_size", "-512")
         .disable_statement_logging()
 }
 
