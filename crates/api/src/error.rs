@@ -22,6 +22,12 @@ pub(crate) enum Error {
     Busy(String),
 }
 
+impl From<berth_ports::PortError> for Error {
+    fn from(error: berth_ports::PortError) -> Self {
+        Error::Busy(format!("the state cannot be read: {error}"))
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (status, code) = match &self {

@@ -34,9 +34,9 @@ pub struct Hold {
 /// What is served.
 pub trait Fleet: Send + Sync + 'static {
     /// All published states.
-    fn statuses(&self) -> Vec<StackStatus>;
+    fn statuses(&self) -> impl Future<Output = Result<Vec<StackStatus>, PortError>> + Send;
     /// One published state.
-    fn status(&self, key: &Key) -> Option<StackStatus>;
+    fn status(&self, key: &Key) -> impl Future<Output = Result<Option<StackStatus>, PortError>> + Send;
     /// Events after this number, oldest first; the newest `limit` where there are more.
     fn events_after(
         &self,
@@ -54,4 +54,20 @@ pub trait Fleet: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// What guards hold.
     fn holds(&self) -> Vec<Hold>;
+    /// Who leads, where daemons take turns.
+    fn lead(&self) -> Option<Lead> {
+        None
+    }
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lead {
+    /// This daemon does.
+    pub leads: bool,
+    /// Which one does, as far as is known, where it is another.
+    pub leader: Option<String>,
+    /// Where that one is asked.
+    pub address: Option<String>,
 }

@@ -41,6 +41,7 @@ pub fn router<F: Fleet>(fleet: Arc<F>, stop: CancellationToken) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/healthz", get(healthz))
+        .route("/health", get(health))
         .route("/readyz", get(readyz::<F>))
         .route("/metrics", get(metrics::<F>))
         .route("/api/v1/stacks", get(stacks::<F>))
@@ -97,9 +98,17 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
+/// The form that some platforms' probes expect.
+async fn health() -> Json<serde_json::Value> {
+    Json(json!({"status": "healthy"}))
+}
+
 async fn readyz<F: Fleet>(State(shared): State<Shared<F>>) -> Response {
     match shared.fleet.ready() {
-        Ok(()) => Json(json!({"ready": true})).into_response(),
+        Ok(()) => match shared.fleet.lead() {
+            None => Json(json!({"ready": true})).into_response(),
+            Some(lead) => Json(json!({"ready": true, "lead": lead})).into_response(),
+        },
         Err(why) => {
             (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "why": why}))).into_response()
         }
@@ -120,7 +129,7 @@ async fn stacks<F: Fleet>(
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Response, Error> {
     let Query(filter) = filter.map_err(|e| Error::Bad(e.body_text()))?;
-    let mut items = shared.fleet.statuses();
+    let mut items = shared.fleet.statuses().await?;
     let mut holds = shared.fleet.holds();
     if let Some(tenant) = &filter.tenant {
         items.retain(|s| s.tenant.as_ref() == Some(tenant));
@@ -139,7 +148,7 @@ async fn stack<F: Fleet>(
     let Query(filter) = filter.map_err(|e| Error::Bad(e.body_text()))?;
     let name =
         StackName::new(&name).map_err(|e| Error::Bad(format!("'{name}' is not a stack's name: {e}")))?;
-    let found = shared.fleet.status(&Key::Stack(name.clone()));
+    let found = shared.fleet.status(&Key::Stack(name.clone())).await?;
     let found = found.filter(|s| filter.tenant.is_none() || s.tenant == filter.tenant);
     let status = found.ok_or_else(|| {
         Error::NotFound(format!("no stack '{name}' was judged yet; /api/v1/stacks lists what there is"))
@@ -151,7 +160,8 @@ async fn project<F: Fleet>(
     State(shared): State<Shared<F>>,
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
-    let status = shared.fleet.status(&Key::Project(name.as_str().into())).ok_or_else(|| {
+    let found = shared.fleet.status(&Key::Project(name.as_str().into())).await?;
+    let status = found.ok_or_else(|| {
         Error::NotFound(format!("no project '{name}' was judged yet; /api/v1/stacks lists what there is"))
     })?;
     Ok(Json(status).into_response())
@@ -159,7 +169,7 @@ async fn project<F: Fleet>(
 
 async fn nothing() -> Error {
     Error::NotFound(
-        "there is no such path; there are /healthz, /readyz, /metrics, /api/v1/stacks, /api/v1/stacks/NAME, \
+        "there is no such path; there are /health, /healthz, /readyz, /metrics, /api/v1/stacks, /api/v1/stacks/NAME, \
          /api/v1/projects/NAME and /api/v1/events"
             .to_owned(),
     )

@@ -69,11 +69,11 @@ fn fake() -> Arc<Fake> {
 }
 
 impl Fleet for Fake {
-    fn statuses(&self) -> Vec<StackStatus> {
-        self.statuses.clone()
+    async fn statuses(&self) -> Result<Vec<StackStatus>, PortError> {
+        Ok(self.statuses.clone())
     }
-    fn status(&self, key: &Key) -> Option<StackStatus> {
-        self.statuses.iter().find(|s| s.key == *key).cloned()
+    async fn status(&self, key: &Key) -> Result<Option<StackStatus>, PortError> {
+        Ok(self.statuses.iter().find(|s| s.key == *key).cloned())
     }
     async fn events_after(&self, after: u64, _: u32) -> Result<Vec<Event>, PortError> {
         Ok(self.events.iter().filter(|e| e.id > after).cloned().collect())

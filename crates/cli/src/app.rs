@@ -1,8 +1,10 @@
 //! The daemon's parts together: the engine, its accounts, and the manifests that flow into it. `run`, `apply`, `plan`
 //! and the demo differ only in what they do with one [`App`].
 
+use crate::rows::Rows;
 use crate::settings::{self, Needs};
-use crate::world::{self, AnyStore, Door, Platforms, Production};
+use crate::state::AnyStore;
+use crate::world::{self, Door, Platforms, Production};
 use anyhow::{Context, Result};
 use berth_api::Hold;
 use berth_engine::Engine;
@@ -13,10 +15,10 @@ use berth_model::ids::Key;
 use berth_model::record::StackStatus;
 use berth_ports::{Answer, PortError, Query, Store, Wanted};
 use berth_source::{Directory, Manifests, Reading};
-use berth_store::{Memory, Sqlite};
+use berth_store::{Held, Hints, Memory};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,12 +34,12 @@ pub struct App {
 }
 
 impl App {
-    /// Over this store.
+    /// Over this store, calling out only while the lead is held, where there is one to hold.
     ///
     /// # Errors
     /// A part cannot be made.
-    pub async fn new(config: Config, store: AnyStore, door: Door) -> Result<Arc<Self>> {
-        let (platforms, late) = world::platforms(&config)?;
+    pub async fn new(config: Config, store: AnyStore, door: Door, held: Option<&Held>) -> Result<Arc<Self>> {
+        let (platforms, late) = world::platforms(&config, held)?;
         let engine = world::engine(&config, platforms.clone(), &late, store.clone(), door).await?;
         let unread = Mutex::new(Some("the manifests were not read yet".to_owned()));
         Ok(Arc::new(Self { config, engine, platforms, store, unread }))
@@ -49,12 +51,21 @@ impl App {
     /// The settings or the state cannot be read.
     pub async fn to_look(given: Option<&Path>) -> Result<Arc<Self>> {
         let config = settings::load(given, Needs::All)?;
-        let store = match Sqlite::open_read_only(&config.sqlite).await {
-            Ok(store) => AnyStore::File(store),
-            Err(berth_store::OpenError::Missing { .. }) => AnyStore::Memory(Memory::new(crate::out::now())),
-            Err(error) => return Err(error.into()),
-        };
-        Self::new(config, store, Door::open()?).await
+        let store = AnyStore::open_to_read(&config).await?;
+        let store = store.unwrap_or_else(|| AnyStore::Memory(Memory::new(crate::out::now())));
+        Self::new(config, store, Door::open()?, None).await
+    }
+
+    /// All manifests of the sources, as they are now and as the daemon knows them.
+    ///
+    /// # Errors
+    /// A source cannot be read.
+    pub async fn inputs(&self) -> Result<Vec<Input>> {
+        let mut all = of_directory(&self.config)?;
+        if self.config.rows {
+            all.extend(self.store.rows().await?);
+        }
+        Ok(all)
     }
 
     fn unread(&self) -> std::sync::MutexGuard<'_, Option<String>> {
@@ -67,31 +78,64 @@ impl App {
         self.unread().is_none()
     }
 
-    /// Watches the directory and hands every reading to the engine, until cancelled.
-    pub async fn feed(self: Arc<Self>, cancel: CancellationToken) {
-        let (tx, mut rx) = watch::channel(Reading::default());
-        let directory = Directory::new(&self.config.directory, self.config.intervals.rescan);
-        let watching = tokio::spawn(directory.run(tx, cancel.clone()));
+    /// Watches the sources and hands every reading to the engine, until cancelled.
+    pub async fn feed(self: Arc<Self>, hints: Option<Arc<Hints>>, cancel: CancellationToken) {
+        let (tx, mut files) = watch::channel(Reading::default());
+        let watching = match &self.config.directory {
+            Some(path) => {
+                let directory = Directory::new(path, self.config.intervals.rescan);
+                tokio::spawn(directory.run(tx, cancel.clone()))
+            }
+            // What is not there holds nothing.
+            None => {
+                tx.send_replace(Reading::Files(Arc::default()));
+                tokio::spawn(hold(tx, cancel.clone()))
+            }
+        };
+        let mut rows = match (&self.store, hints) {
+            (AnyStore::Database(store), Some(hints)) if self.config.rows => {
+                Some(Rows::new(store.clone(), hints))
+            }
+            _ => None,
+        };
         let mut manifests = Manifests::new();
         let context = berth_manifest::Context::from(&self.config);
         let mut told: BTreeSet<String> = BTreeSet::new();
-        while rx.changed().await.is_ok() {
-            let reading = rx.borrow_and_update().clone();
-            if let Reading::Unreadable(why) = &reading {
-                let mut unread = self.unread();
-                if unread.is_some() {
-                    *unread = Some(format!("the manifests cannot be read: {why}"));
+        loop {
+            let changed = async {
+                match &mut rows {
+                    Some(rows) => rows.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                more = files.changed() => if more.is_err() { break },
+                () = changed => {}
+            }
+            let mut readings = vec![files.borrow_and_update().clone()];
+            readings.extend(rows.as_ref().map(Rows::reading));
+            for reading in &readings {
+                if let Reading::Unreadable(why) = reading {
+                    let mut unread = self.unread();
+                    if unread.is_some() {
+                        *unread = Some(format!("the manifests cannot be read: {why}"));
+                    }
                 }
             }
-            let (wanted, diagnostics) = manifests.take(&reading, &context);
+            let held = |key: &Key| Some(self.engine.record(key)?.origin?.file);
+            let (wanted, diagnostics) = manifests.take(&readings, &context, &held);
             let now: BTreeSet<String> = diagnostics.iter().map(|d| tell(d, &told)).collect();
             for mended in told.difference(&now) {
                 tracing::info!("mended: {mended}");
             }
             told = now;
             self.engine.set_wanted(wanted);
-            if matches!(reading, Reading::Files(_)) {
+            if readings.iter().all(|r| matches!(r, Reading::Files(_))) {
                 *self.unread() = None;
+            }
+            if let Some(rows) = &mut rows {
+                rows.finish().await;
             }
         }
         // It ends with its channel or the token; an error is its panic, told by the hook.
@@ -122,6 +166,34 @@ fn tell(diagnostic: &Diagnostic, told: &BTreeSet<String>) -> String {
         }
     }
     line
+}
+
+/// Keeps a channel open.
+async fn hold(tx: watch::Sender<Reading>, cancel: CancellationToken) {
+    cancel.cancelled().await;
+    drop(tx);
+}
+
+/// The manifests of the directory, if there is one, named as the daemon names them.
+fn of_directory(config: &Config) -> Result<Vec<Input>> {
+    let Some(path) = &config.directory else {
+        return Ok(Vec::new());
+    };
+    let files = berth_source::scan(path)
+        .with_context(|| format!("the directory {} cannot be read", path.display()))?;
+    Ok(berth_source::inputs(&files))
+}
+
+/// The manifests of every source of the settings, as they are now.
+///
+/// # Errors
+/// A source cannot be read.
+pub async fn sources(config: &Config) -> Result<Vec<Input>> {
+    let mut all = of_directory(config)?;
+    if config.rows {
+        all.extend(AnyStore::open(config).await?.rows().await?);
+    }
+    Ok(all)
 }
 
 /// Files and directories of manifests, as they are now. Names are as the paths were given.
@@ -156,19 +228,35 @@ pub fn wanted(inputs: &[Input], config: &Config) -> (Wanted, Vec<Diagnostic>) {
             name: i.file.clone(),
             bytes: i.bytes.clone(),
             oversize: i.bytes.len() > berth_source::LARGEST,
+            generation: i.generation,
         })
         .collect();
     let context = berth_manifest::Context::from(config);
-    let (wanted, told) = Manifests::new().take(&Reading::Files(files.into()), &context);
+    let (wanted, told) = Manifests::new().take(&[Reading::Files(files.into())], &context, &|_| None);
     (Arc::unwrap_or_clone(wanted), told)
 }
 
-impl berth_api::Fleet for App {
-    fn statuses(&self) -> Vec<StackStatus> {
-        self.engine.statuses()
+/// Metrics in Prometheus' text form, with those of the process.
+#[must_use]
+pub fn text_of(registry: &prometheus::Registry) -> String {
+    use prometheus::core::Collector as _;
+    static PROCESS: LazyLock<prometheus::process_collector::ProcessCollector> =
+        LazyLock::new(prometheus::process_collector::ProcessCollector::for_self);
+    let mut families = registry.gather();
+    families.extend(PROCESS.collect());
+    let mut text = String::new();
+    if let Err(error) = prometheus::TextEncoder::new().encode_utf8(&families, &mut text) {
+        tracing::warn!(%error, "the metrics could not be written");
     }
-    fn status(&self, key: &Key) -> Option<StackStatus> {
-        self.engine.status_of(key)
+    text
+}
+
+impl berth_api::Fleet for App {
+    async fn statuses(&self) -> Result<Vec<StackStatus>, PortError> {
+        Ok(self.engine.statuses())
+    }
+    async fn status(&self, key: &Key) -> Result<Option<StackStatus>, PortError> {
+        Ok(self.engine.status_of(key))
     }
     async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {
         match self.store.query(Query::Events { after, key: None, limit }).await? {
@@ -188,12 +276,7 @@ impl berth_api::Fleet for App {
         if why.is_empty() { Ok(()) } else { Err(why) }
     }
     fn metrics(&self) -> String {
-        let mut text = String::new();
-        let families = self.engine.metrics().registry.gather();
-        if let Err(error) = prometheus::TextEncoder::new().encode_utf8(&families, &mut text) {
-            tracing::warn!(%error, "the metrics could not be written");
-        }
-        text
+        text_of(&self.engine.metrics().registry)
     }
     fn holds(&self) -> Vec<Hold> {
         self.engine

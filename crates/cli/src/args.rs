@@ -72,6 +72,10 @@ pub enum Command {
     Secret(Secret),
     Schema(Schema),
     Doctor(Doctor),
+    /// Bring the state's database up to date. A daemon does so when it starts; this is for those who do it apart.
+    Migrate,
+    /// Whether the daemon of these settings answers, leading or standing by: for a container's health check.
+    Healthcheck,
     Demo(Demo),
     Completions(Completions),
 }

@@ -4,10 +4,14 @@ pub mod app;
 pub mod args;
 pub mod cmd;
 pub mod demo;
+pub mod front;
+pub mod lead;
 pub mod live;
 pub mod logs;
 pub mod out;
+pub mod rows;
 pub mod settings;
+pub mod state;
 pub mod world;
 
 use args::Command;
@@ -64,6 +68,8 @@ pub async fn run(cli: args::Cli) -> anyhow::Result<ExitCode> {
         Command::Reconcile(args) => cmd::ask::reconcile(config, args.names, args.pull).await,
         Command::Secret(args) => cmd::secret::secret(config, args.command).await,
         Command::Schema(args) => cmd::validate::schema(args),
+        Command::Migrate => cmd::serve::migrate(config).await,
+        Command::Healthcheck => cmd::serve::healthcheck(config).await,
         Command::Doctor(args) => cmd::doctor::doctor(config, args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Completions(args) => cmd::validate::completions(args),

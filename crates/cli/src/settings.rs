@@ -4,7 +4,7 @@
 use crate::Told;
 use anyhow::{Result, bail};
 use berth_manifest::{Lookup, load_config};
-use berth_model::config::{Config, CredentialSource};
+use berth_model::config::{Config, CredentialSource, StatePlace};
 use std::path::{Path, PathBuf};
 
 /// Where it is looked for.
@@ -85,17 +85,30 @@ pub fn read(path: &Path, text: &[u8], needs: Needs) -> Result<Config, Vec<berth_
             let lenient = System { base: base.clone(), lenient: true };
             let config = load_config(&file, text, &lenient).ok();
             let known = |p: &Path| !p.to_string_lossy().contains(NOT_HERE);
-            config.filter(|c| known(&c.sqlite) && known(&c.directory)).ok_or(errors)?
+            let there = |c: &Config| {
+                c.directory.as_deref().is_none_or(known)
+                    && match &c.state {
+                        StatePlace::Sqlite(path) => known(path),
+                        StatePlace::Postgres(url) => url.value.expose() != NOT_HERE,
+                    }
+            };
+            config.filter(there).ok_or(errors)?
         }
     };
     Ok(absolute(config, &base))
 }
 
 fn absolute(mut config: Config, base: &Path) -> Config {
-    config.directory = base.join(&config.directory);
-    config.sqlite = base.join(&config.sqlite);
+    config.directory = config.directory.map(|path| base.join(path));
+    let database = match &mut config.state {
+        StatePlace::Sqlite(path) => {
+            *path = base.join(&*path);
+            None
+        }
+        StatePlace::Postgres(url) => Some(url),
+    };
     let credentials = config.backends.values_mut().map(|b| &mut b.key).chain([&mut config.vault]);
-    for credential in credentials {
+    for credential in credentials.chain(database) {
         if let CredentialSource::File(path) = &mut credential.from {
             *path = base.join(&*path);
         }

@@ -1,13 +1,14 @@
 //! The world that the engine works with in production: Dokploy over sockets, SQLite, the vault's ring, the system's
 //! clock and randomness. Wiring only: it decides nothing.
 
+use crate::state::AnyStore;
 use anyhow::{Context, Result, anyhow};
 use berth_dokploy::Dokploy;
 use berth_engine::{Engine, Metrics, Parts};
 use berth_model::Time;
 use berth_model::config::{Config, CredentialSource};
-use berth_ports::{Answer, Change, Clock, PortError, Query, Snapshot, Store, World};
-use berth_store::{Memory, Sqlite};
+use berth_ports::{Clock, World};
+use berth_store::Held;
 use berth_vault::{Ring, SystemDice};
 use berth_wire::{
     FixedKey, ImageRegistry, KeyFile, KeySource, Observer, Probe, Sockets, SocketsOptions, Transport,
@@ -23,7 +24,7 @@ use std::time::Duration;
 pub struct Production;
 
 impl World for Production {
-    type Platform = Dokploy<Sockets>;
+    type Platform = Dokploy<Guarded>;
     type Store = AnyStore;
     type Vault = Ring;
     type Prober = Probe<Sockets>;
@@ -33,7 +34,7 @@ impl World for Production {
 }
 
 /// The accounts by name.
-pub type Platforms = BTreeMap<berth_model::BackendName, Arc<Dokploy<Sockets>>>;
+pub type Platforms = BTreeMap<berth_model::BackendName, Arc<Dokploy<Guarded>>>;
 
 /// Wall time of this host.
 pub struct SystemClock;
@@ -41,36 +42,6 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Time {
         crate::out::now()
-    }
-}
-
-/// The state store: a file, or memory where nothing is to be kept.
-#[derive(Clone)]
-pub enum AnyStore {
-    /// A SQLite file.
-    File(Sqlite),
-    /// Memory.
-    Memory(Memory),
-}
-
-impl Store for AnyStore {
-    async fn snapshot(&self) -> Result<Snapshot, PortError> {
-        match self {
-            AnyStore::File(s) => s.snapshot().await,
-            AnyStore::Memory(s) => s.snapshot().await,
-        }
-    }
-    async fn commit(&self, changes: Vec<Change>) -> Result<(), PortError> {
-        match self {
-            AnyStore::File(s) => s.commit(changes).await,
-            AnyStore::Memory(s) => s.commit(changes).await,
-        }
-    }
-    async fn query(&self, query: Query) -> Result<Answer, PortError> {
-        match self {
-            AnyStore::File(s) => s.query(query).await,
-            AnyStore::Memory(s) => s.query(query).await,
-        }
     }
 }
 
@@ -107,6 +78,22 @@ impl Transport for Door {
     }
 }
 
+/// The way to Dokploy: shut as soon as another daemon may lead.
+pub struct Guarded {
+    sockets: Sockets,
+    /// `None` where nobody else can lead.
+    held: Option<Held>,
+}
+
+impl Transport for Guarded {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
+        if self.held.as_ref().is_some_and(|held| !held.may_call()) {
+            return Err(TransportError::NotSent("this daemon does not lead any more".to_owned()));
+        }
+        self.sockets.send(request).await
+    }
+}
+
 /// Sockets as usual.
 ///
 /// # Errors
@@ -136,11 +123,12 @@ impl Observer for Counting {
     }
 }
 
-/// The accounts of the settings, and where their counts go once there is an engine.
+/// The accounts of the settings, and where their counts go once there is an engine. They are called only while the lead
+/// is held, if there is one.
 ///
 /// # Errors
 /// A URL that is none, or no key.
-pub fn platforms(config: &Config) -> Result<(Platforms, Arc<OnceLock<Arc<Metrics>>>)> {
+pub fn platforms(config: &Config, held: Option<&Held>) -> Result<(Platforms, Arc<OnceLock<Arc<Metrics>>>)> {
     let late: Arc<OnceLock<Arc<Metrics>>> = Arc::default();
     let mut platforms = Platforms::new();
     for (name, backend) in &config.backends {
@@ -155,8 +143,8 @@ pub fn platforms(config: &Config) -> Result<(Platforms, Arc<OnceLock<Arc<Metrics
         options.limits.timeout = backend.timeout;
         options.domain_writes = backend.domain_writes;
         options.observer = Arc::new(Counting { backend: name.to_string(), metrics: late.clone() });
-        let platform =
-            Dokploy::new(options, sockets()?).map_err(|e| anyhow!("{e}; see 'backends' in berth.yaml"))?;
+        let platform = Dokploy::new(options, Guarded { sockets: sockets()?, held: held.cloned() })
+            .map_err(|e| anyhow!("{e}; see 'backends' in berth.yaml"))?;
         platforms.insert(name.clone(), Arc::new(platform));
     }
     Ok((platforms, late))

@@ -22,7 +22,7 @@ mod think;
 mod version;
 mod view;
 
-pub use metrics::{METRICS, Metrics};
+pub use metrics::{METRICS, Metrics, standing_by};
 pub use queue::Lane;
 pub use state::{BackendOptions, Options};
 pub use view::{Event, HoldView, Planned};

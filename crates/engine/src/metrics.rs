@@ -44,7 +44,19 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
     ("berth_store_commits_total", "counter", &[], "Transactions of the state store."),
     ("berth_store_errors_total", "counter", &[], "Transactions that failed."),
     ("berth_orphans", "gauge", &[], "Services that were deleted and still run."),
+    (LEADER, "gauge", &[], "1 where this daemon leads; alone it always does."),
 ];
+
+const LEADER: &str = "berth_leader";
+
+/// What a daemon shows that stands by: that it does not lead.
+#[must_use]
+pub fn standing_by() -> Registry {
+    let registry = Registry::new();
+    let help = METRICS.iter().find(|m| m.0 == LEADER).map_or("", |m| m.3);
+    register(&registry, IntGauge::new(LEADER, help));
+    registry
+}
 
 /// The metrics of one engine.
 #[allow(missing_docs)]
@@ -75,6 +87,7 @@ pub struct Metrics {
     pub commits: IntCounter,
     pub store_errors: IntCounter,
     pub orphans: IntGauge,
+    pub leader: IntGauge,
 }
 
 /// From a poll to what a person would call slow: holds 60 s and 180 s, which alert rules ask for.
@@ -147,8 +160,11 @@ impl Metrics {
             commits: make!(IntCounter, "berth_store_commits_total"),
             store_errors: make!(IntCounter, "berth_store_errors_total"),
             orphans: make!(IntGauge, "berth_orphans"),
+            leader: make!(IntGauge, "berth_leader"),
             registry,
         };
+        // There is an engine only where there is a lead.
+        m.leader.set(1);
         for state in ["ready", "reconciling", "stalled", "unknown"] {
             m.stacks.with_label_values(&[state]);
         }

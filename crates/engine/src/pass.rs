@@ -142,7 +142,7 @@ impl<W: World> Engine<W> {
 
     /// Takes a new desired fleet: wakes what changed and what is gone.
     pub fn set_wanted(&self, wanted: Arc<Wanted>) {
-        let (changed, first) = {
+        let (changed, first, open) = {
             let mut state = self.state();
             let old = std::mem::replace(&mut state.wanted, wanted.clone());
             let first = old.trust == Trust::Unknown && old.stacks.is_empty() && old.projects.is_empty();
@@ -177,11 +177,15 @@ impl<W: World> Engine<W> {
             for backend in state.accounts.keys().cloned().collect::<Vec<_>>() {
                 state.guard(&backend);
             }
-            (changed, first)
+            // Whoever led before may have sent them: what became of them is found out first.
+            let open: BTreeSet<Key> = state.intents.values().map(|i| i.key.clone()).collect();
+            (changed, first, open)
         };
         self.metrics.manifest_errors.set(i64::try_from(wanted.invalid.len()).unwrap_or(i64::MAX));
         for key in changed {
-            let (lane, why) = if first {
+            let (lane, why) = if first && open.contains(&key) {
+                (Lane::Dependency, "a create of it is open")
+            } else if first {
                 (Lane::Startup, "the daemon started")
             } else {
                 (Lane::Change, "the manifest changed")

@@ -307,6 +307,8 @@ impl<W: World> Engine<W> {
             record.generation += 1;
             record.failing = None;
         }
+        // Who wrote the row waits for this number.
+        record.generation = origin.generation.map_or(record.generation, std::num::NonZeroU64::get);
         record.spec = Some(spec);
         record.origin = Some(origin);
         record.deletes = deletes;

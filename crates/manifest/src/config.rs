@@ -8,7 +8,9 @@ use crate::raw_config::{RawBackend, RawConfig};
 use crate::read::{At, Given, Problem, Read, Sink, Words};
 use crate::resolve::path_of;
 use crate::tree::{self, Kind, Node, Span, Via};
-use berth_model::config::{Backend, Config, Credential, CredentialSource, Defaults, Intervals, Probe};
+use berth_model::config::{
+    Backend, Config, Credential, CredentialSource, Defaults, Intervals, Probe, StatePlace,
+};
 use berth_model::stack::Https;
 use berth_model::{BackendName, Owner, Secret};
 use std::collections::BTreeMap;
@@ -239,32 +241,44 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
             }
         }
     }
-    let later = |at: Option<Span>, sink: &mut Sink| {
-        if let Some(at) = at {
-            let help = "this version reads a directory and keeps its state in SQLite";
-            sink.error_help(at, "Postgres is not supported by this version", help);
-        }
-    };
     let place = |words: &At<Words>, what: &str, sink: &mut Sink| {
         if words.v.trim().is_empty() {
             sink.error(words.at, format!("{what} may not be empty"));
         }
         std::path::PathBuf::from(&*words.v)
     };
-    let directory = raw.source.as_ref().and_then(|s| {
-        later(s.v.postgres.as_ref().map(|p| p.at), sink);
-        if let (None, None, Some(node)) = (&s.v.directory, &s.v.postgres, root.get("source")) {
-            missing(node, "directory", "directory: /etc/berth/stacks", sink);
+    let (source, state) = (raw.source.as_ref().map(|s| &s.v), raw.state.as_ref().map(|s| &s.v));
+    if let (Some(s), Some(node)) = (source, root.get("source"))
+        && s.directory.is_none()
+        && s.postgres.is_none()
+    {
+        missing(node, "directory", "directory: /etc/berth/stacks", sink);
+    }
+    let directory = source.and_then(|s| s.directory.as_ref()).map(|d| place(d, "the directory", sink));
+    let rows = source.and_then(|s| s.postgres.as_ref());
+    let rows = rows.and_then(|p| Some((p.at, credential(p, "the database's URL", sink)?)));
+    let state = match (state.and_then(|s| s.sqlite.as_ref()), state.and_then(|s| s.postgres.as_ref())) {
+        (Some(_), Some(p)) => {
+            sink.error_help(p.at, "the state is kept in one place", "take out sqlite or postgres");
+            None
         }
-        s.v.directory.as_ref().map(|d| place(d, "the directory", sink))
-    });
-    let sqlite = raw.state.as_ref().and_then(|s| {
-        later(s.v.postgres.as_ref().map(|p| p.at), sink);
-        if let (None, None, Some(node)) = (&s.v.sqlite, &s.v.postgres, root.get("state")) {
-            missing(node, "sqlite", "sqlite: /var/lib/berth/berth.db", sink);
+        (Some(d), None) => Some(StatePlace::Sqlite(place(d, "the state file", sink))),
+        (None, Some(p)) => credential(p, "the database's URL", sink).map(StatePlace::Postgres),
+        (None, None) => {
+            if let Some(node) = root.get("state") {
+                missing(node, "sqlite", "sqlite: /var/lib/berth/berth.db", sink);
+            }
+            None
         }
-        s.v.sqlite.as_ref().map(|d| place(d, "the state file", sink))
-    });
+    };
+    if let (Some((at, rows)), Some(state)) = (&rows, &state) {
+        // What a row asks for and what became of it change in one transaction.
+        let same = matches!(state, StatePlace::Postgres(c) if c.value.expose() == rows.value.expose());
+        if !same {
+            let help = "write the same under 'state': {postgres: …}";
+            sink.error_help(*at, "rows and state are kept in one database", help);
+        }
+    }
     let vault = raw.vault.as_ref().and_then(|v| {
         if let Some(node) = root.get("vault") {
             missing(node, "keys", "keys: {file: /etc/berth/vault.keys}", sink);
@@ -294,8 +308,9 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
     Some(Config {
         owner: owner?,
         backends,
-        directory: directory?,
-        sqlite: sqlite?,
+        directory,
+        rows: rows.is_some(),
+        state: state?,
         vault: vault?,
         defaults,
         reserved_names,

@@ -7,11 +7,12 @@ use crate::document::{self, Document, DocumentKind, Grown, Parsed};
 use crate::later::{PreviewPolicySpec, PreviewSpec, QuotaSpec};
 use crate::read::{At, Problem, Read, Sink};
 use crate::tree::{Node, Span};
-use crate::{Context, Input, merge, project, resolve};
+use crate::{Context, HeldBy, Input, merge, project, resolve};
 use berth_model::project::Project;
 use berth_model::stack::{HostKey, Origin, Stack};
 use berth_model::{Key, ProjectName, StackName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Everything that the files want.
@@ -59,6 +60,7 @@ struct Resolved {
 #[derive(Debug)]
 struct File {
     bytes: Arc<[u8]>,
+    generation: Option<NonZeroU64>,
     parsed: Parsed,
 }
 
@@ -81,7 +83,8 @@ impl Reader {
     }
 
     /// Takes `inputs` as all the files there are, and says what they want.
-    pub fn update(&mut self, inputs: &[Input], cx: &Context) -> Fleet {
+    /// Where two files name one thing, the one that it came from before keeps it, else the first.
+    pub fn update(&mut self, inputs: &[Input], cx: &Context, held: HeldBy<'_>) -> Fleet {
         let context = format!("{cx:?}");
         if context != self.context {
             self.resolved.clear();
@@ -102,7 +105,7 @@ impl Reader {
             bad: BTreeSet::new(),
             templates: Vec::new(),
         };
-        let (fleet, kept) = work.run(&cache, cx);
+        let (fleet, kept) = work.run(&cache, cx, held);
         self.resolved = kept;
         fleet
     }
@@ -112,21 +115,25 @@ impl Reader {
         let name = &input.file;
         let before = self.files.get(name);
         // Who reads a directory shares what did not change, so most are told apart by their place in memory.
-        if before.is_some_and(|f| Arc::ptr_eq(&f.bytes, &input.bytes) || f.bytes == input.bytes) {
+        let same = |f: &File| Arc::ptr_eq(&f.bytes, &input.bytes) || f.bytes == input.bytes;
+        if before.is_some_and(|f| f.generation == input.generation && same(f)) {
             return;
         }
         let id = *self.ids.entry(name.clone()).or_insert_with(|| {
             self.names.push(name.clone());
             u32::try_from(self.names.len() - 1).unwrap_or(u32::MAX)
         });
-        let before = before.map(|f| (&*f.bytes, &f.parsed));
+        // A new generation is a new document, even where it says the same.
+        let before = before.filter(|f| f.generation == input.generation).map(|f| (&*f.bytes, &f.parsed));
+        let generation = input.generation;
         let resolved = &mut self.resolved;
         let parsed = document::parse(id, &input.bytes, before, &mut self.next_id, |doc, grown| {
             if doc.template.is_none() {
-                resolved.insert(doc.id, Arc::new(resolve_one(doc, grown, name, None, false, cx)));
+                resolved
+                    .insert(doc.id, Arc::new(resolve_one(doc, grown, (name, generation), None, false, cx)));
             }
         });
-        self.files.insert(name.clone(), Box::new(File { bytes: input.bytes.clone(), parsed }));
+        self.files.insert(name.clone(), Box::new(File { bytes: input.bytes.clone(), generation, parsed }));
     }
 }
 
@@ -207,6 +214,7 @@ impl<'a> Work<'a> {
         &mut self,
         cache: &HashMap<u64, Arc<Resolved>>,
         cx: &Context,
+        held: HeldBy<'_>,
     ) -> (Fleet, HashMap<u64, Arc<Resolved>>) {
         let mut fleet = Fleet::default();
         let mut entries: Vec<Entry<'a>> = Vec::new();
@@ -225,7 +233,7 @@ impl<'a> Work<'a> {
                 entries.push(Entry { file: name, doc, resolved: None, template: None, twice: false });
             }
         }
-        let first = self.unique(&mut entries);
+        let first = self.unique(&mut entries, held);
         let templates = entries.iter().filter(|e| e.doc.kind == DocumentKind::StackTemplate);
         self.templates = templates.map(|e| &*e.doc.name.v.0).collect();
         let mut kept = HashMap::with_capacity(entries.len());
@@ -266,7 +274,11 @@ impl<'a> Work<'a> {
     }
 
     /// Two documents of one kind with one name: the later one is at fault.
-    fn unique(&mut self, entries: &mut [Entry<'a>]) -> HashMap<(DocumentKind, &'a str), usize> {
+    fn unique(
+        &mut self,
+        entries: &mut [Entry<'a>],
+        held: HeldBy<'_>,
+    ) -> HashMap<(DocumentKind, &'a str), usize> {
         let mut first: HashMap<(DocumentKind, &'a str), usize> = HashMap::with_capacity(entries.len());
         for n in 0..entries.len() {
             let doc = entries[n].doc;
@@ -276,12 +288,19 @@ impl<'a> Work<'a> {
                     first.insert(key, n);
                 }
                 Some(earlier) => {
-                    let earlier = entries[*earlier].doc;
+                    let (mut earlier, mut late) = (*earlier, n);
+                    let before = key_of(doc.kind, &doc.name.v).and_then(|key| held(&key));
+                    let keeps = |n: usize| before.as_ref().is_some_and(|file| **file == **entries[n].file);
+                    if keeps(late) && !keeps(earlier) {
+                        std::mem::swap(&mut earlier, &mut late);
+                        first.insert(key, earlier);
+                    }
+                    let (doc, earlier) = (entries[late].doc, entries[earlier].doc);
                     let message = format!("the {} '{}' is declared twice", doc.kind.as_str(), &*doc.name.v);
-                    let help = "rename one, or remove one; the first goes on";
+                    let help = "rename one, or remove one; the one that was there first goes on";
                     let also = Some((earlier.name.at, "first declared here".to_owned()));
                     self.fault(doc, doc.name.at, message, help, also);
-                    entries[n].twice = true;
+                    entries[late].twice = true;
                 }
             }
         }
@@ -331,7 +350,8 @@ impl<'a> Work<'a> {
                 let below = under.and_then(|u| Some((&**u, self.grow(u)?)));
                 let below = below.as_ref().map(|(doc, grown)| (*doc, &**grown));
                 let Some(grown) = self.grow(doc) else { return };
-                Arc::new(resolve_one(doc, &grown, file, below, over_fault, cx))
+                let generation = self.files.get(file).and_then(|f| f.generation);
+                Arc::new(resolve_one(doc, &grown, (file, generation), below, over_fault, cx))
             }
         };
         for problem in &resolved.problems {
@@ -423,13 +443,16 @@ fn label(doc: &Document) -> String {
 }
 
 fn declare(declared: &mut BTreeMap<Key, Origin>, kind: DocumentKind, name: &str, file: &Arc<str>, line: u32) {
-    let key = match kind {
+    if let Some(key) = key_of(kind, name) {
+        declared.entry(key).or_insert_with(|| Origin { file: file.clone().into(), line, generation: None });
+    }
+}
+
+fn key_of(kind: DocumentKind, name: &str) -> Option<Key> {
+    match kind {
         DocumentKind::Project => Some(Key::Project(name.into())),
         DocumentKind::Stack => StackName::new(name).ok().map(Key::Stack),
         _ => None,
-    };
-    if let Some(key) = key {
-        declared.entry(key).or_insert_with(|| Origin { file: file.clone().into(), line });
     }
 }
 
@@ -437,14 +460,14 @@ fn declare(declared: &mut BTreeMap<Key, Origin>, kind: DocumentKind, name: &str,
 fn resolve_one(
     doc: &Document,
     grown: &Grown,
-    file: &Arc<str>,
+    (file, generation): (&Arc<str>, Option<NonZeroU64>),
     under: Option<(&Document, &Grown)>,
     over_fault: bool,
     cx: &Context,
 ) -> Resolved {
     let spec = &grown.spec;
     let mut sink = Sink::over(under.is_some() || over_fault);
-    let origin = Origin { file: file.clone().into(), line: doc.at.line };
+    let origin = Origin { file: file.clone().into(), line: doc.at.line, generation };
     let later = |what: &str, sink: &mut Sink| {
         let help = "this version reads Project, Stack and StackTemplate; keep the file for a later version";
         sink.error_help(doc.at, format!("the kind {what} is not supported by this version"), help);

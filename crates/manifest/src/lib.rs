@@ -45,14 +45,19 @@ pub struct Input {
     pub file: Arc<str>,
     /// Its content.
     pub bytes: Arc<[u8]>,
+    /// How often it was changed, where its source counts.
+    pub generation: Option<std::num::NonZeroU64>,
 }
 
 impl Input {
     /// A file and its content.
     pub fn new(file: impl Into<Arc<str>>, bytes: impl AsRef<[u8]>) -> Self {
-        Self { file: file.into(), bytes: bytes.as_ref().into() }
+        Self { file: file.into(), bytes: bytes.as_ref().into(), generation: None }
     }
 }
+
+/// Which file a stack or project came from before, as far as somebody remembers.
+pub type HeldBy<'a> = &'a dyn Fn(&berth_model::Key) -> Option<smol_str::SmolStr>;
 
 /// What manifests need of `berth.yaml`.
 #[derive(Debug, Clone)]
@@ -93,7 +98,7 @@ impl Context {
 /// Reads all files once. To read them again and again, keep a [`Reader`].
 #[must_use]
 pub fn load(inputs: &[Input], cx: &Context) -> Fleet {
-    Reader::new().update(inputs, cx)
+    Reader::new().update(inputs, cx, &|_| None)
 }
 
 /// What a fuzzer calls: whatever the bytes, this returns.

@@ -60,21 +60,21 @@ object!(
 );
 
 object!(
-    /// Where manifests come from.
+    /// Where manifests come from: one of the two, or both.
     RawSource {
         /// A directory that is watched.
         "directory" directory: At<Words>,
-        /// Not supported by this version. A Postgres database.
+        /// Rows of a PostgreSQL database, which is the state's too: `{env: VARIABLE}` or `{file: PATH}` with its URL.
         "postgres" postgres: At<Given>,
     }
 );
 
 object!(
-    /// Where Berth keeps what it knows.
+    /// Where Berth keeps what it knows: one of the two.
     RawState {
-        /// A SQLite file.
+        /// A SQLite file, for one daemon.
         "sqlite" sqlite: At<Words>,
-        /// Not supported by this version. A Postgres database.
+        /// A PostgreSQL database, for several daemons that take turns: `{env: VARIABLE}` or `{file: PATH}` with its URL.
         "postgres" postgres: At<Given>,
     }
 );

@@ -72,15 +72,15 @@ fn a_reader_shares_what_did_not_change() {
     let mut inputs = yaml_files(&manifests());
     let mut reader = Reader::new();
     let cx = Context::default();
-    let first = reader.update(&inputs, &cx);
-    let again = reader.update(&inputs, &cx);
+    let first = reader.update(&inputs, &cx, &|_| None);
+    let again = reader.update(&inputs, &cx, &|_| None);
     for (name, stack) in &first.stacks {
         assert!(std::sync::Arc::ptr_eq(stack, &again.stacks[name]), "{name}");
     }
     let notes = inputs.iter_mut().find(|i| &*i.file == "notes.yaml").unwrap();
     let text = std::str::from_utf8(&notes.bytes).unwrap().replace("replicas: 2", "replicas: 3");
     notes.bytes = text.as_bytes().into();
-    let changed = reader.update(&inputs, &cx);
+    let changed = reader.update(&inputs, &cx, &|_| None);
     for (name, stack) in &first.stacks {
         assert_eq!(std::sync::Arc::ptr_eq(stack, &changed.stacks[name]), name.as_str() != "notes", "{name}");
     }

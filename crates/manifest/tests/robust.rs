@@ -145,13 +145,13 @@ fn ten_thousand_stacks() {
     let cx = Context::default();
     let mut reader = berth_manifest::Reader::new();
     let begin = Instant::now();
-    let first = reader.update(&inputs, &cx);
+    let first = reader.update(&inputs, &cx, &|_| None);
     let cold = begin.elapsed();
     assert!(first.errors.is_empty());
     assert_eq!(first.stacks.len(), 10_000);
     inputs[5].bytes = [&*inputs[5].bytes, b"# changed\n"].concat().into();
     let begin = Instant::now();
-    let second = reader.update(&inputs, &cx);
+    let second = reader.update(&inputs, &cx, &|_| None);
     let warm = begin.elapsed();
     assert_eq!(second.stacks.len(), 10_000);
     println!("cold {cold:?}, one file changed {warm:?}");
@@ -216,7 +216,7 @@ proptest! {
         let mut reader = berth_manifest::Reader::new();
         for (x, y) in [(&a, &b), (&c, &b), (&c, &a), (&b, &b)] {
             let inputs = [Input::new("1.yaml", x.as_str()), Input::new("2.yaml", y.as_str())];
-            let (again, anew) = (reader.update(&inputs, &cx), load(&inputs, &cx));
+            let (again, anew) = (reader.update(&inputs, &cx, &|_| None), load(&inputs, &cx));
             prop_assert_eq!(&again.errors, &anew.errors);
             prop_assert_eq!(&again.warnings, &anew.warnings);
             prop_assert_eq!(&again.stacks, &anew.stacks);

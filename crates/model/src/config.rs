@@ -13,10 +13,12 @@ pub struct Config {
     pub owner: Owner,
     /// Dokploy accounts by name.
     pub backends: BTreeMap<BackendName, Backend>,
-    /// The watched directory.
-    pub directory: PathBuf,
-    /// The state file.
-    pub sqlite: PathBuf,
+    /// The watched directory, if manifests come from one.
+    pub directory: Option<PathBuf>,
+    /// Manifests come from rows of the state's database.
+    pub rows: bool,
+    /// Where the state is kept.
+    pub state: StatePlace,
     /// The vault's keys.
     pub vault: Credential,
     /// What manifests may leave out.
@@ -27,6 +29,15 @@ pub struct Config {
     pub listen: std::net::SocketAddr,
     /// Times.
     pub intervals: Intervals,
+}
+
+/// Where the state is kept.
+#[derive(Debug, Clone)]
+pub enum StatePlace {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL database, by its URL.
+    Postgres(Credential),
 }
 
 /// A secret and where it is read again from.

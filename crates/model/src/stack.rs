@@ -91,6 +91,9 @@ pub struct Origin {
     pub file: SmolStr,
     /// The line on which the document begins, from 1.
     pub line: u32,
+    /// The row's own count of its changes. A file has none: there the daemon counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<std::num::NonZeroU64>,
 }
 
 /// `stage:` of a stack.

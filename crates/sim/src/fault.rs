@@ -126,6 +126,8 @@ pub struct CallRecord {
     pub no: u64,
     /// Since the start of the simulation.
     pub at: Duration,
+    /// The key that it was made with.
+    pub key: String,
     /// The procedure; of a batch the first one.
     pub procedure: String,
     pub mutation: bool,

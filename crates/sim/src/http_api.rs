@@ -29,7 +29,7 @@ pub(crate) struct Call {
     pub method: Method,
     pub path: String,
     query: String,
-    key: String,
+    pub(crate) key: String,
     content_type: Option<String>,
     body: Bytes,
     head: usize,

@@ -177,6 +177,7 @@ impl Sim {
         ledger.calls.push(CallRecord {
             no,
             at,
+            key: call.key.clone(),
             procedure: names[0].to_owned(),
             mutation,
             items: names.len(),

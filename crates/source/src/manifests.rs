@@ -3,16 +3,22 @@
 
 use crate::directory::Reading;
 use crate::scan::File;
-use berth_manifest::{Context, Diagnostic, Fleet, Input, Reader};
+use berth_manifest::{Context, Diagnostic, Fleet, HeldBy, Input, Reader};
 use berth_model::ids::Key;
 use berth_ports::{Trust, Wanted};
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The files of a reading as `berth-manifest` takes them, for commands that read once.
 #[must_use]
 pub fn inputs(files: &[File]) -> Vec<Input> {
-    files.iter().map(|file| Input { file: Arc::clone(&file.name), bytes: Arc::clone(&file.bytes) }).collect()
+    let input = |file: &File| Input {
+        file: Arc::clone(&file.name),
+        bytes: Arc::clone(&file.bytes),
+        generation: file.generation,
+    };
+    files.iter().map(input).collect()
 }
 
 /// Reads manifests again and again: only files that changed are parsed again.
@@ -30,18 +36,28 @@ impl Manifests {
         Self::default()
     }
 
-    /// What is wanted after this reading, and every fault and warning.
+    /// What is wanted after these readings, one of each source, and every fault and warning. Where two sources name
+    /// one thing, the one that `held` it before keeps it.
     ///
-    /// After an unreadable one: what was wanted before, with nothing believed to be removed.
-    pub fn take(&mut self, reading: &Reading, cx: &Context) -> (Arc<Wanted>, Vec<Diagnostic>) {
-        let files = match reading {
-            Reading::Unreadable(_) => {
-                self.last.trust = Trust::Unknown;
-                return (Arc::new(self.last.clone()), self.told.clone());
+    /// Where one could not be read: what was wanted before, with nothing believed to be removed.
+    pub fn take<R: Borrow<Reading>>(
+        &mut self,
+        readings: &[R],
+        cx: &Context,
+        held: HeldBy<'_>,
+    ) -> (Arc<Wanted>, Vec<Diagnostic>) {
+        let mut all = Vec::new();
+        for reading in readings {
+            match reading.borrow() {
+                Reading::Unreadable(_) => {
+                    self.last.trust = Trust::Unknown;
+                    return (Arc::new(self.last.clone()), self.told.clone());
+                }
+                Reading::Files(files) => all.extend(inputs(files)),
             }
-            Reading::Files(files) => files,
-        };
-        let fleet = self.reader.update(&inputs(files), cx);
+        }
+        let fleet = self.reader.update(&all, cx, held);
+        drop(all);
         let invalid = invalid(&fleet);
         self.told = fleet.errors;
         self.told.extend(fleet.warnings);

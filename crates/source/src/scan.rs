@@ -22,6 +22,8 @@ pub struct File {
     pub bytes: Arc<[u8]>,
     /// There is more of it than was read.
     pub oversize: bool,
+    /// How often it was changed, where its source counts: rows do.
+    pub generation: Option<std::num::NonZeroU64>,
 }
 
 /// Reads every manifest below a directory, by name.
@@ -88,7 +90,7 @@ fn read(entry: &Entry, before: Option<&File>) -> Result<File, Error> {
     let oversize = bytes.len() > LARGEST;
     match before {
         Some(before) if *before.bytes == *bytes && before.oversize == oversize => Ok(before.clone()),
-        _ => Ok(File { name: entry.name.as_str().into(), bytes: bytes.into(), oversize }),
+        _ => Ok(File { name: entry.name.as_str().into(), bytes: bytes.into(), oversize, generation: None }),
     }
 }
 

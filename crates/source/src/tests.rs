@@ -163,7 +163,8 @@ fn a_large_file_is_passed_on_in_part() {
     let seen: Vec<(&str, usize, bool)> =
         files.iter().map(|file| (&*file.name, file.bytes.len(), file.oversize)).collect();
     assert_eq!(seen, [("fits.yaml", LARGEST, false), ("large.yaml", LARGEST + 1, true)]);
-    let (wanted, told) = Manifests::new().take(&Reading::Files(files.into()), &Context::default());
+    let (wanted, told) =
+        Manifests::new().take(&[Reading::Files(files.into())], &Context::default(), &|_| None);
     let Trust::Partial { bad_files } = &wanted.trust else { panic!("{:?}", wanted.trust) };
     assert!(bad_files.contains("large.yaml"), "{told:?}");
 }
@@ -420,7 +421,7 @@ async fn a_thousand_files_at_once() {
         .await;
     let Reading::Files(after) = &settled else { unreachable!() };
     assert!(Arc::ptr_eq(&files[0].bytes, &after[0].bytes), "what did not change is shared");
-    let (wanted, told) = manifests.take(&settled, &Context::default());
+    let (wanted, told) = manifests.take(&[settled], &Context::default(), &|_| None);
     assert_eq!((wanted.stacks.len(), &wanted.trust), (1_000, &Trust::Complete), "{told:?}");
 }
 
@@ -473,7 +474,12 @@ fn reading(files: &[(&str, &str)]) -> Reading {
     Reading::Files(
         files
             .iter()
-            .map(|(name, text)| File { name: (*name).into(), bytes: text.as_bytes().into(), oversize: false })
+            .map(|(name, text)| File {
+                name: (*name).into(),
+                bytes: text.as_bytes().into(),
+                oversize: false,
+                generation: None,
+            })
             .collect(),
     )
 }
@@ -484,7 +490,7 @@ fn stacks(wanted: &Wanted) -> Vec<&str> {
 
 #[test]
 fn before_anything_was_read_nothing_is_known() {
-    let (wanted, told) = Manifests::new().take(&Reading::default(), &Context::default());
+    let (wanted, told) = Manifests::new().take(&[Reading::default()], &Context::default(), &|_| None);
     assert_eq!((wanted.trust.clone(), wanted.stacks.len(), told.len()), (Trust::Unknown, 0, 0));
 }
 
@@ -492,14 +498,14 @@ fn before_anything_was_read_nothing_is_known() {
 fn an_unreadable_directory_changes_nothing() {
     let (mut manifests, cx) = (Manifests::new(), Context::default());
     let both = reading(&[("a.yaml", &stack("a")), ("b.yaml", &format!("{}---\n{}", stack("b"), stack("c")))]);
-    let (before, _) = manifests.take(&both, &cx);
+    let (before, _) = manifests.take(&[&both], &cx, &|_| None);
     assert_eq!((stacks(&before), &before.trust), (vec!["a", "b", "c"], &Trust::Complete));
-    let (during, _) = manifests.take(&Reading::Unreadable("gone".to_owned()), &cx);
+    let (during, _) = manifests.take(&[Reading::Unreadable("gone".to_owned())], &cx, &|_| None);
     assert_eq!((stacks(&during), &during.trust), (vec!["a", "b", "c"], &Trust::Unknown));
-    let (after, _) = manifests.take(&both, &cx);
+    let (after, _) = manifests.take(&[&both], &cx, &|_| None);
     assert_eq!(after.trust, Trust::Complete);
     assert!(Arc::ptr_eq(&before.stacks["a"], &after.stacks["a"]));
-    let (fewer, _) = manifests.take(&reading(&[("a.yaml", &stack("a"))]), &cx);
+    let (fewer, _) = manifests.take(&[reading(&[("a.yaml", &stack("a"))])], &cx, &|_| None);
     assert_eq!((stacks(&fewer), &fewer.trust), (vec!["a"], &Trust::Complete));
 }
 
@@ -510,7 +516,7 @@ async fn a_half_written_file_withholds_itself_only() {
     fs::write(bed.path("stacks/a.yaml"), stack("a")).unwrap();
     fs::write(bed.path("stacks/b.yaml"), stack("b")).unwrap();
     let before = bed.files(&[("a.yaml", &stack("a")), ("b.yaml", &stack("b"))]).await;
-    let (wanted, _) = manifests.take(&Reading::Files(before), &cx);
+    let (wanted, _) = manifests.take(&[Reading::Files(before)], &cx, &|_| None);
     assert_eq!(stacks(&wanted), ["a", "b"]);
 
     // Cut within the mapping of the spec: its name is known already.
@@ -518,14 +524,14 @@ async fn a_half_written_file_withholds_itself_only() {
     let half = &whole[..whole.find("image").unwrap()];
     fs::write(bed.path("stacks/b.yaml"), half).unwrap();
     let during = bed.files(&[("a.yaml", &stack("a")), ("b.yaml", half)]).await;
-    let (wanted, told) = manifests.take(&Reading::Files(during), &cx);
+    let (wanted, told) = manifests.take(&[Reading::Files(during)], &cx, &|_| None);
     assert_eq!(stacks(&wanted), ["a"]);
     assert_eq!(wanted.trust, Trust::Partial { bad_files: ["b.yaml".to_owned()].into() });
     assert!(!told.is_empty());
 
     fs::write(bed.path("stacks/b.yaml"), &whole).unwrap();
     let after = bed.files(&[("a.yaml", &stack("a")), ("b.yaml", &whole)]).await;
-    let (wanted, told) = manifests.take(&Reading::Files(after), &cx);
+    let (wanted, told) = manifests.take(&[Reading::Files(after)], &cx, &|_| None);
     assert_eq!(
         (stacks(&wanted), &wanted.trust, told.len()),
         (vec!["a", "b"], &Trust::Complete, 0),
@@ -538,14 +544,14 @@ fn a_document_with_a_fault_is_named_with_it() {
     let (mut manifests, cx) = (Manifests::new(), Context::default());
     let bad = stack("b").replace("image", "imagge");
     let files = reading(&[("a.yaml", &stack("a")), ("bc.yaml", &format!("{bad}---\n{}", stack("c")))]);
-    let (wanted, told) = manifests.take(&files, &cx);
+    let (wanted, told) = manifests.take(&[files], &cx, &|_| None);
     assert_eq!(stacks(&wanted), ["a"], "{told:?}");
     assert_eq!(wanted.invalid.keys().cloned().collect::<Vec<_>>(), [key("b"), key("c")]);
     for (key, why) in &wanted.invalid {
         assert!(why.contains("bc.yaml:4:20") && why.contains("image") && !why.contains('\n'), "{key}: {why}");
     }
     assert!(wanted.invalid[&key("c")].starts_with("its file has a fault"), "it is told whose fault it is");
-    let (wanted, _) = manifests.take(&reading(&[("a.yaml", &stack("a"))]), &cx);
+    let (wanted, _) = manifests.take(&[reading(&[("a.yaml", &stack("a"))])], &cx, &|_| None);
     assert!(wanted.invalid.is_empty());
 }
 

@@ -28,6 +28,21 @@ macro_rules! contract {
                 super::$name(&store).await;
             })+
         }
+        mod postgres {
+            /// One server, and a database for each promise.
+            #[tokio::test]
+            async fn every_promise() {
+                let server = berth_servers::Postgres::start();
+                $({
+                    let url = server.database();
+                    let store = crate::Postgres::open_with(&url, super::SMALL).await.unwrap();
+                    let birthday = format!("update berth.meta set made = {}", crate::samples::MADE.0);
+                    assert_eq!(server.psql(&url, &["-c", &birthday]), "");
+                    super::$name(&store).await;
+                    store.close().await;
+                })+
+            }
+        }
     };
 }
 

@@ -1,12 +1,14 @@
-//! The state store: what the engine remembers between runs, in SQLite or in memory.
+//! The state store: what the engine remembers between runs, in SQLite, in PostgreSQL or in memory. In PostgreSQL stand
+//! desired rows and the lease as well.
 //!
-//! Both pass one contract suite. Losing a store costs history and nothing else. What is secret arrives here sealed:
+//! All pass one contract suite. Losing a store costs history and nothing else. What is secret arrives here sealed:
 //! nothing in this crate may open it, print it or log it.
 
 #[cfg(test)]
 mod contract;
 mod limit;
 mod memory;
+mod postgres;
 #[cfg(test)]
 mod samples;
 mod secret;
@@ -14,4 +16,5 @@ mod sqlite;
 
 pub use limit::Limits;
 pub use memory::{Memory, OnCommit, Verdict};
+pub use postgres::{Held, Hints, Leader, Lease, LeaseTimes, Postgres, PostgresError, Row, Rows};
 pub use sqlite::{Lock, OpenError, Sqlite};

@@ -4,10 +4,10 @@ use crate::app::App;
 use crate::args::Apply;
 use crate::live::{self, Live, Mark};
 use crate::settings::{self, Needs};
-use crate::world::{AnyStore, Door};
+use crate::state::AnyStore;
+use crate::world::Door;
 use crate::{logs, out};
 use anyhow::{Context, Result};
-use berth_store::Sqlite;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,14 +26,15 @@ pub async fn apply(given: Option<&Path>, args: Apply) -> Result<ExitCode> {
     let mut live = Live::new();
     logs::above(live.screen());
     logs::start(args.log, "warn");
-    let store = Sqlite::open(&config.sqlite, out::now()).await?;
+    let store = AnyStore::open(&config).await?;
     let lock = store
+        .file()?
         .lock()
         .await
         .context("'apply' works without a daemon; with one, use 'berth wait' or 'berth reconcile'")?;
-    let app = App::new(config, AnyStore::File(store.clone()), Door::open()?).await?;
+    let app = App::new(config, store.clone(), Door::open()?, None).await?;
     let stop = CancellationToken::new();
-    let feeding = tokio::spawn(app.clone().feed(stop.clone()));
+    let feeding = tokio::spawn(app.clone().feed(None, stop.clone()));
     let began = Instant::now();
     let settled = {
         let stop = stop.clone();

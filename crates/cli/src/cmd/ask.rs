@@ -5,27 +5,27 @@ use crate::app::{self, App};
 use crate::args::{Confirm, Rollback};
 use crate::out::{self, BOLD, paint};
 use crate::settings::{self, Needs};
+use crate::state::AnyStore;
 use anyhow::{Context, Result, bail};
 use berth_model::config::Config;
 use berth_model::event::Request;
 use berth_model::ids::Key;
 use berth_ports::{Answer, Change, Query, Snapshot, Store};
-use berth_store::Sqlite;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-async fn open(given: Option<&Path>) -> Result<(Config, Sqlite, Snapshot)> {
+async fn open(given: Option<&Path>) -> Result<(Config, AnyStore, Snapshot)> {
     let config = settings::load(given, Needs::Places)?;
-    let store = Sqlite::open(&config.sqlite, out::now()).await?;
+    let store = AnyStore::open(&config).await?;
     let snapshot = store.snapshot().await?;
     Ok((config, store, snapshot))
 }
 
-async fn request(config: &Config, store: &Sqlite, requests: Vec<Request>) -> Result<()> {
+async fn request(config: &Config, store: &AnyStore, requests: Vec<Request>) -> Result<()> {
     let at = out::now();
     let changes = requests.into_iter().map(|request| Change::Request { at, request }).collect();
-    store.commit(changes).await.context("the request could not be left in the state file")?;
+    store.commit(changes).await.context("the request could not be left in the state")?;
     super::note_without_daemon(config).await;
     Ok(())
 }
@@ -106,8 +106,7 @@ pub async fn confirm(given: Option<&Path>, args: Confirm) -> Result<ExitCode> {
     }
     // What is held follows from the manifests and the state: the same judgement as the daemon's.
     let app = App::to_look(given).await?;
-    let directory = [app.config.directory.clone()];
-    let wanted = Arc::new(app::wanted(&app::inputs(&directory)?, &app.config).0);
+    let wanted = Arc::new(app::wanted(&app.inputs().await?, &app.config).0);
     app.engine.set_wanted(wanted.clone());
     let mut looked = std::collections::BTreeSet::new();
     for key in app.engine.keys() {

@@ -5,11 +5,11 @@ use crate::app;
 use crate::args::Doctor;
 use crate::out::{self, BAD, BOLD, BUSY, GOOD, paint};
 use crate::settings::{self, Needs};
+use crate::state::{self, AnyStore};
 use crate::world;
 use anyhow::Result;
 use berth_model::config::{Config, CredentialSource, Probe};
 use berth_ports::{Finding, Platform, SealedFor, Severity, Snapshot, Store, Vault, Wanted};
-use berth_store::{OpenError, Sqlite};
 use futures::StreamExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ pub async fn doctor(given: Option<&Path>, args: Doctor) -> Result<ExitCode> {
     // Without keys there is nothing to ask a server with: that is an error of the settings, told with its line.
     let config = settings::load(given, Needs::All)?;
     let mut sections = vec![files(&config)];
-    let (section, wanted) = manifests(&config);
+    let (section, wanted) = manifests(&config).await;
     sections.push(section);
     let (section, snapshot) = state(&config).await;
     sections.push(section);
@@ -99,9 +99,14 @@ fn files(config: &Config) -> Section {
     section
 }
 
-fn manifests(config: &Config) -> (Section, Wanted) {
-    let mut section = Section::new(format!("manifests in {}", config.directory.display()));
-    let inputs = match app::inputs(std::slice::from_ref(&config.directory)) {
+async fn manifests(config: &Config) -> (Section, Wanted) {
+    let from = match (&config.directory, config.rows) {
+        (Some(directory), true) => format!("{} and in rows", directory.display()),
+        (Some(directory), false) => directory.display().to_string(),
+        (None, _) => "rows".to_owned(),
+    };
+    let mut section = Section::new(format!("manifests in {from}"));
+    let inputs = match app::sources(config).await {
         Ok(inputs) => inputs,
         Err(error) => {
             section.say(Severity::Error, format!("{error:#}; nothing is removed while it cannot be read"));
@@ -131,10 +136,10 @@ fn manifests(config: &Config) -> (Section, Wanted) {
 }
 
 async fn state(config: &Config) -> (Section, Snapshot) {
-    let mut section = Section::new(format!("state in {}", config.sqlite.display()));
-    let store = match Sqlite::open_read_only(&config.sqlite).await {
-        Ok(store) => store,
-        Err(OpenError::Missing { .. }) => {
+    let mut section = Section::new(format!("state in {}", state::place(config)));
+    let store = match AnyStore::open_to_read(config).await {
+        Ok(Some(store)) => store,
+        Ok(None) => {
             section.say(Severity::Warning, "there is none yet; the first 'berth run' makes it");
             return (section, Snapshot::default());
         }
@@ -204,7 +209,7 @@ fn vault(config: &Config, snapshot: &Snapshot) -> Section {
 }
 
 async fn backends(config: &Config) -> Vec<Section> {
-    let platforms = match world::platforms(config) {
+    let platforms = match world::platforms(config, None) {
         Ok((platforms, _)) => platforms,
         Err(error) => {
             let mut section = Section::new("backends");

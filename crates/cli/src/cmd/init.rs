@@ -295,7 +295,7 @@ async fn check(path: &Path, text: &str) -> Result<()> {
         anstream::eprint!("{shown}");
         anyhow::anyhow!("berth.yaml was not written; mend the above")
     })?;
-    let (platforms, _) = world::platforms(&config)?;
+    let (platforms, _) = world::platforms(&config, None)?;
     let mut bad = false;
     for (name, platform) in &platforms {
         match platform.diagnose().await {

@@ -9,16 +9,17 @@ pub mod init;
 pub mod plan;
 pub mod run;
 pub mod secret;
+pub mod serve;
 pub mod show;
 pub mod validate;
 pub mod wait;
 
 use crate::settings::{self, Needs};
+use crate::state::{self, AnyStore};
 use anyhow::{Context, Result, bail};
 use berth_model::config::Config;
 use berth_model::ids::{Key, StackName};
 use berth_ports::Snapshot;
-use berth_store::{OpenError, Sqlite};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,25 +27,22 @@ use std::time::Duration;
 ///
 /// # Errors
 /// Either cannot be read.
-pub async fn to_read(given: Option<&Path>) -> Result<(Config, Option<Sqlite>)> {
+pub async fn to_read(given: Option<&Path>) -> Result<(Config, Option<AnyStore>)> {
     let config = settings::load(given, Needs::Places)?;
-    match Sqlite::open_read_only(&config.sqlite).await {
-        Ok(store) => Ok((config, Some(store))),
-        Err(OpenError::Missing { .. }) => Ok((config, None)),
-        Err(error) => Err(error.into()),
-    }
+    let store = AnyStore::open_to_read(&config).await?;
+    Ok((config, store))
 }
 
 /// As [`to_read`], where nothing can be shown without a state.
 ///
 /// # Errors
 /// As [`to_read`], and where there is none.
-pub async fn state(given: Option<&Path>) -> Result<(Config, Sqlite)> {
+pub async fn state(given: Option<&Path>) -> Result<(Config, AnyStore)> {
     let (config, store) = to_read(given).await?;
     let Some(store) = store else {
         bail!(
-            "nothing is known yet: there is no state file {}; run 'berth run' or 'berth apply --once' first",
-            config.sqlite.display()
+            "nothing is known yet: there is no state in {}; run 'berth run' or 'berth apply --once' first",
+            state::place(&config)
         );
     };
     Ok((config, store))

@@ -43,7 +43,7 @@ struct Shown {
 /// Settings, manifests or state cannot be read.
 pub async fn plan(given: Option<&Path>, args: Plan) -> Result<ExitCode> {
     let app = App::to_look(given).await?;
-    let (wanted, faulty) = manifests(&app, &args.manifests)?;
+    let (wanted, faulty) = manifests(&app, &args.manifests).await?;
     let known = all_keys(&wanted);
     app.engine.set_wanted(Arc::new(wanted));
     let all = app.engine.keys();
@@ -73,7 +73,7 @@ pub async fn plan(given: Option<&Path>, args: Plan) -> Result<ExitCode> {
 /// As [`plan`]; and without `--dry-run`, which says how it is done.
 pub async fn delete(given: Option<&Path>, args: Delete) -> Result<ExitCode> {
     let app = App::to_look(given).await?;
-    let (mut wanted, _) = manifests(&app, &[])?;
+    let (mut wanted, _) = manifests(&app, &[]).await?;
     let all = all_keys(&wanted);
     let recorded = app.engine.keys();
     let key = super::key(&args.name, &|k| all.contains(k) || recorded.contains(k))?;
@@ -84,10 +84,9 @@ pub async fn delete(given: Option<&Path>, args: Delete) -> Result<ExitCode> {
     if !args.dry_run {
         match origin {
             Some(at) => bail!(
-                "a stack is removed by deleting its manifest, {}:{} in {}; 'berth delete {} --dry-run' shows what that does",
+                "a stack is removed by deleting its manifest, {}:{}; 'berth delete {} --dry-run' shows what that does",
                 at.file,
                 at.line,
-                app.config.directory.display(),
                 args.name
             ),
             None => bail!(
@@ -122,19 +121,9 @@ fn all_keys(wanted: &Wanted) -> BTreeSet<Key> {
 }
 
 /// The manifests, with their errors told; whether there are any.
-fn manifests(app: &App, paths: &[std::path::PathBuf]) -> Result<(Wanted, bool)> {
-    let directory = [app.config.directory.clone()];
-    let given = !paths.is_empty();
-    let mut inputs = app::inputs(if given { paths } else { &directory })?;
-    if !given {
-        // As the daemon knows them: their place is part of what it remembers.
-        for input in &mut inputs {
-            let path = Path::new(&*input.file);
-            if let Ok(short) = path.strip_prefix(&app.config.directory) {
-                input.file = short.display().to_string().into();
-            }
-        }
-    }
+async fn manifests(app: &App, paths: &[std::path::PathBuf]) -> Result<(Wanted, bool)> {
+    // As the daemon knows them: their place is part of what it remembers.
+    let inputs = if paths.is_empty() { app.inputs().await? } else { app::inputs(paths)? };
     let (wanted, told) = app::wanted(&inputs, &app.config);
     if !told.is_empty() {
         anstream::eprint!("{}", berth_manifest::render(&told, &inputs[..], true));

@@ -2,13 +2,17 @@
 
 use crate::app::App;
 use crate::args::{LogFormat, Run};
+use crate::front::Front;
 use crate::live::{self, Live};
 use crate::settings::{self, Needs};
-use crate::world::{AnyStore, Door};
-use crate::{logs, out};
+use crate::state::{self, AnyStore};
+use crate::world::Door;
+use crate::{lead, logs, out};
 use anyhow::{Context, Result};
+use berth_model::config::{Config, StatePlace};
 use berth_ports::{Platform, Severity};
-use berth_store::Sqlite;
+use berth_store::Postgres;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,39 +29,58 @@ pub async fn run(given: Option<&Path>, args: Run) -> Result<ExitCode> {
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
+    let alone = matches!(config.state, StatePlace::Sqlite(_));
     let live = Live::new();
-    let shown = live.is_shown() && !args.no_live && args.log == LogFormat::Text;
+    let shown = alone && live.is_shown() && !args.no_live && args.log == LogFormat::Text;
     if shown {
         logs::above(live.screen());
     } else {
         live.clear();
     }
     logs::start(args.log, if shown { "warn" } else { "info" });
-    let store = Sqlite::open(&config.sqlite, out::now()).await?;
-    let lock = store.lock().await?;
-    let app = App::new(config, AnyStore::File(store.clone()), Door::open()?).await?;
-    let listener = listen(&app).await?;
-    let address = listener.local_addr().context("the status API's address")?;
-    tracing::info!(
-        owner = %app.config.owner, directory = %app.config.directory.display(), state = %app.config.sqlite.display(),
-        %address, "berth {} runs", env!("CARGO_PKG_VERSION")
-    );
+    let store = AnyStore::open(&config).await?;
     let stop = CancellationToken::new();
+    match store {
+        AnyStore::Database(store) => in_turns(config, store, &args, stop).await?,
+        store => self::alone(config, store, &args, shown.then_some(live), stop).await?,
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(config: &Config, address: SocketAddr) {
+    let sources = config.directory.iter().map(|d| d.display().to_string());
+    let sources: Vec<_> = sources.chain(config.rows.then(|| "rows".to_owned())).collect();
+    tracing::info!(
+        owner = %config.owner, manifests = sources.join(" and "), state = state::place(config), %address,
+        "berth {} runs", env!("CARGO_PKG_VERSION")
+    );
+}
+
+/// The only daemon of its state file.
+async fn alone(
+    config: Config,
+    store: AnyStore,
+    args: &Run,
+    mut live: Option<Live>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let lock = store.file()?.lock().await?;
+    let app = App::new(config, store.clone(), Door::open()?, None).await?;
+    let listener = listen(&app.config).await?;
+    let address = listener.local_addr().context("the status API's address")?;
+    told(&app.config, address);
     signals(stop.clone())?;
     let serving = tokio::spawn(berth_api::serve(app.clone(), listener, stop.clone()));
-    let feeding = tokio::spawn(app.clone().feed(stop.clone()));
+    let feeding = tokio::spawn(app.clone().feed(None, stop.clone()));
     tokio::spawn(diagnose(app.clone()));
     tokio::spawn(tell_supervisor(app.clone()));
-    if shown {
+    if let Some(live) = &mut live {
         live.line(&format!("berth runs; status on http://{address}, stop with Ctrl-C"));
     }
-    let watching = tokio::spawn(watch(app.clone(), live, shown, stop.clone()));
+    let watching = tokio::spawn(watch(app.clone(), live, stop.clone()));
     if args.exit_when_settled {
-        let (app, stop) = (app.clone(), stop.clone());
-        tokio::spawn(async move {
-            app.settled().await;
-            stop.cancel();
-        });
+        tokio::spawn(end_when_settled(app.clone(), stop.clone()));
     }
     let finished = tokio::select! {
         () = app.engine.run(stop.clone()) => true,
@@ -77,12 +100,39 @@ pub async fn run(given: Option<&Path>, args: Run) -> Result<ExitCode> {
     let _ = serving.await;
     store.close().await;
     drop(lock);
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-async fn listen(app: &App) -> Result<tokio::net::TcpListener> {
-    let address = app.config.listen;
+/// One of several daemons on one database.
+async fn in_turns(config: Config, store: Postgres, args: &Run, stop: CancellationToken) -> Result<()> {
+    let front = Arc::new(Front::new(AnyStore::Database(store.clone())));
+    let listener = listen(&config).await?;
+    let address = listener.local_addr().context("the status API's address")?;
+    told(&config, address);
+    signals(stop.clone())?;
+    let serving = tokio::spawn(berth_api::serve(front.clone(), listener, stop.clone()));
+    tokio::spawn(tell_supervisor(front.clone()));
+    let beside = |app: &Arc<App>, term: &CancellationToken| {
+        tokio::spawn(diagnose(app.clone()));
+        tokio::spawn(watch(app.clone(), None, term.clone()));
+        if args.exit_when_settled {
+            tokio::spawn(end_when_settled(app.clone(), stop.clone()));
+        }
+    };
+    lead::run(&config, address, store.clone(), &front, beside, args.grace, &stop).await?;
+    notify("STOPPING=1");
+    let _ = serving.await;
+    store.close().await;
+    Ok(())
+}
+
+async fn end_when_settled(app: Arc<App>, stop: CancellationToken) {
+    app.settled().await;
+    stop.cancel();
+}
+
+async fn listen(config: &Config) -> Result<tokio::net::TcpListener> {
+    let address = config.listen;
     tokio::net::TcpListener::bind(address).await.with_context(|| {
         format!(
             "the status API cannot listen on {address}; set another 'listen' in berth.yaml or use --listen"
@@ -131,29 +181,32 @@ async fn diagnose(app: Arc<App>) {
 }
 
 /// Shows or logs what moves, until the end.
-async fn watch(app: Arc<App>, mut live: Live, shown: bool, stop: CancellationToken) {
+async fn watch(app: Arc<App>, mut live: Option<Live>, stop: CancellationToken) {
     let mut events = app.engine.events();
     let mut tick = tokio::time::interval(live::EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = tick.tick(), if shown => {
-                live.look(app.engine.keys(), &app.engine.statuses());
+            _ = tick.tick() => {
+                if let Some(live) = &mut live {
+                    live.look(app.engine.keys(), &app.engine.statuses());
+                }
             }
             event = events.recv() => match event {
-                Ok(event) if shown => {
-                    if event.warning {
+                Ok(event) => match &mut live {
+                    Some(live) if event.warning => {
                         let (key, reason) = (live::name(&event.key), event.reason.as_str());
                         let sign = out::paint(out::BAD, "!");
                         live.line(&format!("{sign} {key}: {reason}: {}", out::one_line(&event.message)));
                     }
-                }
-                Ok(event) if event.warning => {
-                    tracing::warn!(key = %event.key, reason = event.reason.as_str(), "{}", event.message);
-                }
-                Ok(event) => {
-                    tracing::info!(key = %event.key, reason = event.reason.as_str(), "{}", event.message);
-                }
+                    Some(_) => {}
+                    None if event.warning => {
+                        tracing::warn!(key = %event.key, reason = event.reason.as_str(), "{}", event.message);
+                    }
+                    None => {
+                        tracing::info!(key = %event.key, reason = event.reason.as_str(), "{}", event.message);
+                    }
+                },
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(lost)) => {
                     tracing::warn!(lost, "events came faster than they could be logged; 'berth events' has them");
                 }
@@ -161,17 +214,31 @@ async fn watch(app: Arc<App>, mut live: Live, shown: bool, stop: CancellationTok
             }
         }
     }
-    if shown {
+    if let Some(live) = &mut live {
         live.look(app.engine.keys(), &app.engine.statuses());
     }
 }
 
-/// Tells a supervisor that asked (`NOTIFY_SOCKET`) when the first look at everything is done.
-async fn tell_supervisor(app: Arc<App>) {
-    while berth_api::Fleet::ready(&*app).is_err() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+/// Tells a supervisor that asked (`NOTIFY_SOCKET`) when the first look at everything is done, and from then on that
+/// this process is alive, if it wants to know.
+async fn tell_supervisor(fleet: Arc<impl berth_api::Fleet>) {
+    let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
+    let every = watchdog.map(|limit| Duration::from_micros(limit) / 3);
+    let mut ready = false;
+    let mut tick =
+        tokio::time::interval(every.unwrap_or(Duration::from_millis(100)).min(Duration::from_millis(100)));
+    let mut alive = tokio::time::Instant::now();
+    while !ready || every.is_some() {
+        tick.tick().await;
+        if !ready && fleet.ready().is_ok() {
+            notify("READY=1");
+            ready = true;
+        }
+        if every.is_some_and(|every| alive.elapsed() >= every) {
+            notify("WATCHDOG=1");
+            alive = tokio::time::Instant::now();
+        }
     }
-    notify("READY=1");
 }
 
 fn notify(what: &str) {

@@ -3,13 +3,13 @@
 use crate::args::{Output, SecretCommand};
 use crate::out;
 use crate::settings::{self, Needs};
+use crate::state::AnyStore;
 use crate::world;
 use anyhow::{Context, Result, bail};
 use berth_model::event::Request;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::{Secret, Time};
 use berth_ports::{Change, SealedFor, SecretRow, Snapshot, Store, Vault};
-use berth_store::Sqlite;
 use serde::Serialize;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
@@ -80,7 +80,7 @@ async fn set(given: Option<&Path>, named: &Named, from: Option<&Path>) -> Result
     let config = settings::load(given, Needs::Places)?;
     let vault = world::vault(&config)?;
     let value = value(from)?;
-    let store = Sqlite::open(&config.sqlite, out::now()).await?;
+    let store = AnyStore::open(&config).await?;
     let snapshot = store.snapshot().await?;
     let version = next_version(named, &snapshot);
     let what = SealedFor { kind: "secret", stack: &named.stack, app: named.app.as_ref(), name: &named.name };
@@ -198,7 +198,7 @@ async fn list(given: Option<&Path>, stack: Option<&str>, output: Output) -> Resu
 
 async fn remove(given: Option<&Path>, named: &Named) -> Result<ExitCode> {
     let config = settings::load(given, Needs::Places)?;
-    let store = Sqlite::open(&config.sqlite, out::now()).await?;
+    let store = AnyStore::open(&config).await?;
     if !store.snapshot().await?.secrets.iter().any(|r| named.is(r)) {
         bail!("there is no secret {}; 'berth secret list' shows what there is", named.shown());
     }

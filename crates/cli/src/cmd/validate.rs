@@ -54,7 +54,7 @@ pub fn validate(given: Option<&Path>, args: Validate) -> Result<ExitCode> {
     };
     let paths = match (&config, args.paths.is_empty()) {
         (_, false) => args.paths,
-        (Some(config), true) => vec![config.directory.clone()],
+        (Some(config), true) => config.directory.iter().cloned().collect(),
         (None, true) => {
             bail!("name files or directories to check, or be where a berth.yaml is: 'berth validate stacks/'")
         }

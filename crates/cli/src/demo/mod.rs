@@ -27,7 +27,7 @@ pub async fn demo(args: Demo) -> Result<ExitCode> {
         let (app, stop) = (stage.app.clone(), stop.clone());
         async move { app.engine.run(stop).await }
     });
-    let feeding = tokio::spawn(stage.app.clone().feed(stop.clone()));
+    let feeding = tokio::spawn(stage.app.clone().feed(None, stop.clone()));
     let mut story = Story::new(&stage, &mut live);
     let told = tokio::select! {
         told = story.tell() => told?,

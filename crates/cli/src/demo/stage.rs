@@ -1,13 +1,13 @@
 //! The demo's stage: a simulated server on three loopback ports, a directory with manifests, settings and state, and
 //! the daemon over them. All of it goes with the process.
 
+use crate::Told;
 use crate::app::App;
 use crate::settings::{self, Needs};
-use crate::world::{self, AnyStore, Door};
-use crate::{Told, out};
+use crate::state::AnyStore;
+use crate::world::{self, Door};
 use anyhow::{Context, Result};
 use berth_sim::{Behaviour, Sim};
-use berth_store::Sqlite;
 use berth_vault::{Ring, SystemDice};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -99,9 +99,9 @@ impl Stage {
             anstream::eprint!("{}", berth_manifest::render(&errors, &("berth.yaml", text.as_bytes()), true));
             Told
         })?;
-        let store = Sqlite::open(&config.sqlite, out::now()).await?;
+        let store = AnyStore::open(&config).await?;
         let door = Door::Loopback(world::sockets()?, images);
-        let app = App::new(config, AnyStore::File(store), door).await?;
+        let app = App::new(config, store, door, None).await?;
         tokio::spawn(berth_api::serve(app.clone(), status, stop));
         let other = sim.issue_key(berth_sim::Role::Owner);
         Ok(Self { sim, app, dokploy, address, other, directory })

@@ -74,8 +74,12 @@ fn ran(output: Output) -> Ran {
 pub struct Place {
     pub sim: Sim,
     pub directory: tempfile::TempDir,
+    /// Where the simulated server is asked.
+    pub dokploy: std::net::SocketAddr,
+    /// When it began, in seconds since 1970.
+    pub began: f64,
     stop: CancellationToken,
-    _runtime: tokio::runtime::Runtime,
+    pub runtime: tokio::runtime::Runtime,
 }
 
 impl Drop for Place {
@@ -89,6 +93,7 @@ impl Place {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let stop = CancellationToken::new();
+        let began = jiff::Timestamp::now().as_nanosecond() as f64 / 1e9;
         let sim = runtime.block_on(async {
             Sim::new(berth_sim::Options {
                 epoch: jiff::Timestamp::now(),
@@ -112,7 +117,7 @@ impl Place {
              checkRegistry: false}}\nsource: {{directory: stacks}}\nstate: {{sqlite: berth.db}}\n\
              vault: {{keys: {{file: vault.keys}}}}\nlisten: \"127.0.0.1:1\"\n"
         );
-        let place = Self { sim, directory, stop, _runtime: runtime };
+        let place = Self { sim, directory, dokploy, began, stop, runtime };
         place.write("berth.yaml", &settings);
         place.write("api.key", &place.sim.owner_key());
         place.write("vault.keys", VAULT);

@@ -1,0 +1,62 @@
+//! What those who deploy the daemon ask of it beside running it.
+
+use crate::out;
+use crate::settings::{self, Needs};
+use crate::state::{self, AnyStore};
+use anyhow::{Context, Result, bail};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The longest that a health check waits.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Brings the state up to date.
+///
+/// # Errors
+/// It cannot be opened or changed.
+pub async fn migrate(given: Option<&Path>) -> Result<ExitCode> {
+    let config = settings::load(given, Needs::Places)?;
+    AnyStore::open(&config).await?.close().await;
+    out::say(&format!("the state in {} is up to date", state::place(&config)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the daemon whether it is alive.
+///
+/// # Errors
+/// It does not answer, or not well.
+pub async fn healthcheck(given: Option<&Path>) -> Result<ExitCode> {
+    let listen = settings::load(given, Needs::Places)?.listen;
+    let address = reachable(listen);
+    let answer = tokio::time::timeout(PATIENCE, ask(address)).await;
+    let answer = answer.with_context(|| format!("no answer from {address} within {PATIENCE:?}"))?;
+    let answer = answer.with_context(|| format!("no daemon answers at {address}"))?;
+    let status = answer.lines().next().unwrap_or_default();
+    if !status.contains(" 200 ") {
+        bail!("{address} answers '{status}', not 200");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who listens everywhere is asked on loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+async fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /healthz HTTP/1.0\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(64 << 10).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

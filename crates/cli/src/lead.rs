@@ -1,0 +1,147 @@
+//! Daemons that take turns: one holds the lease and leads, the others stand by, and each serves what is known. An
+//! engine lives as long as a lead, and is made anew from the store for the next.
+
+use crate::app::App;
+use crate::front::Front;
+use crate::state::AnyStore;
+use crate::world::Door;
+use anyhow::Result;
+use berth_model::config::Config;
+use berth_store::{Held, Lease, LeaseTimes, Postgres};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How a lead ended.
+enum End {
+    /// It was asked to stop, and nothing is under way any more.
+    Finished,
+    /// It was asked to stop, and calls did not end in time.
+    Cut,
+    /// Another daemon may lead.
+    Lost,
+}
+
+/// Leads whenever the lease is free, until told to stop. `beside` begins what else a leader does, until the token ends.
+pub async fn run(
+    config: &Config,
+    address: SocketAddr,
+    store: Postgres,
+    front: &Front,
+    beside: impl Fn(&Arc<App>, &CancellationToken),
+    grace: Duration,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let who = format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
+    let mut lease = Lease::new(store.clone(), who, address.to_string(), LeaseTimes::default());
+    let hearing = tokio::spawn(lease.listen());
+    while let Some(held) = stand_by(&mut lease, front, stop).await {
+        tracing::info!(holder = lease.who(), epoch = held.epoch(), "this daemon leads now");
+        let app =
+            App::new(config.clone(), AnyStore::Database(store.clone()), Door::open()?, Some(&held)).await;
+        let app = match app {
+            Ok(app) => app,
+            Err(error) => {
+                tracing::error!("it cannot lead: {error:#}");
+                give_up(&mut lease, &held).await;
+                tokio::time::sleep(lease.times().lasts).await;
+                continue;
+            }
+        };
+        let term = stop.child_token();
+        front.lead(&app);
+        let feeding = tokio::spawn(app.clone().feed(Some(lease.hints()), term.clone()));
+        beside(&app, &term);
+        let end = lead(&app, &mut lease, &held, grace, &term).await;
+        term.cancel();
+        front.resign();
+        // It ends with the token; an error is its panic, told by the hook.
+        let _ = feeding.await;
+        match end {
+            End::Finished => give_up(&mut lease, &held).await,
+            // What is under way may still land: nobody else may begin before the lease has run out.
+            End::Cut => held.end(),
+            End::Lost => tracing::warn!(epoch = held.epoch(), "this daemon does not lead any more"),
+        }
+    }
+    hearing.abort();
+    Ok(())
+}
+
+/// Waits for the lead; `None` when told to stop.
+async fn stand_by(lease: &mut Lease, front: &Front, stop: &CancellationToken) -> Option<Held> {
+    let hints = lease.hints();
+    let mut trouble = None;
+    while !stop.is_cancelled() {
+        match lease.take().await {
+            Ok(Ok(held)) => return Some(held),
+            Ok(Err(leader)) => {
+                if trouble.take().is_some() {
+                    tracing::info!("the database answers again");
+                }
+                front.stands_by(leader);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if trouble.as_ref() != Some(&text) {
+                    tracing::warn!("nobody can lead from here: {text}");
+                }
+                front.is_cut_off(text.clone());
+                trouble = Some(text);
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = hints.lease.notified(), if trouble.is_none() => {}
+            () = tokio::time::sleep(lease.times().every) => {}
+        }
+    }
+    None
+}
+
+async fn lead(app: &App, lease: &mut Lease, held: &Held, grace: Duration, term: &CancellationToken) -> End {
+    let cut = async {
+        term.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        () = app.engine.run(term.clone()) => End::Finished,
+        () = keep(lease, held) => End::Lost,
+        () = cut => {
+            tracing::warn!("calls in flight did not end within {grace:?}; what they did is looked for by the next leader");
+            End::Cut
+        }
+    }
+}
+
+/// Renews the lead until it is lost.
+async fn keep(lease: &mut Lease, held: &Held) {
+    let every = lease.times().every;
+    let mut troubled = false;
+    loop {
+        tokio::time::sleep(every.min(held.left())).await;
+        match lease.renew(held).await {
+            Ok(true) => {
+                if std::mem::take(&mut troubled) {
+                    tracing::info!("the lead is renewed again");
+                }
+            }
+            Ok(false) => return,
+            Err(error) => {
+                if !std::mem::replace(&mut troubled, true) {
+                    tracing::warn!(%error, "the lead cannot be renewed");
+                }
+                if !held.may_call() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn give_up(lease: &mut Lease, held: &Held) {
+    if let Err(error) = lease.release(held).await {
+        tracing::warn!(%error, "the lead could not be handed over; it runs out by itself");
+    }
+}

@@ -1,0 +1,18 @@
+//! Private servers for tests and benches: real programs from the system's packages, on loopback, each with a folder of
+//! its own that goes with it. Nothing of a running system is used, and nothing is left behind.
+
+mod postgres;
+
+pub use postgres::Postgres;
+
+use std::net::TcpListener;
+
+/// A port of loopback that nobody listens on now.
+///
+/// # Panics
+/// Where loopback has none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
+    listener.local_addr().expect("its number").port()
+}

@@ -1,0 +1,233 @@
+//! Rows as values. Every answer comes from one instant: a writer beside it changes nothing of it.
+
+use super::error;
+use berth_model::Time;
+use berth_model::hash::Hash;
+use berth_model::ids::{AppName, Key, StackName};
+use berth_model::record::Version;
+use berth_ports::{Answer, PortError, Query, SecretRow, Snapshot};
+use futures::TryStreamExt;
+use serde::de::DeserializeOwned;
+use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow};
+use sqlx::types::Json;
+use sqlx::{Connection, Postgres, Row};
+
+/// Rows come one by one: all of a large table at once would be twice its size in memory, and a process keeps much of
+/// what it once had.
+struct Reader<'a> {
+    place: Place<'a>,
+    db: &'a mut PgConnection,
+}
+
+/// The database, named in every error.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a>(pub(super) &'a str);
+
+pub(super) async fn snapshot(place: &str, pool: &PgPool) -> Result<Snapshot, PortError> {
+    let port = |e: sqlx::Error| error::port(place, "reading", &e);
+    let mut connection = pool.acquire().await.map_err(port)?;
+    // One snapshot: the records and the events must be of one instant.
+    let mut transaction =
+        connection.begin_with("begin isolation level repeatable read read only").await.map_err(port)?;
+    let mut reader = Reader { place: Place(place), db: &mut transaction };
+
+    let meta = sqlx::query(
+        "select made, request_done, (select coalesce(max(id), 0) from berth.events), \
+         (select coalesce(max(id), 0) from berth.runs) from berth.meta",
+    )
+    .fetch_one(&mut *reader.db)
+    .await
+    .map_err(port)?;
+    let number = |column: usize| meta.try_get::<i64, _>(column).map_err(port);
+    let (made, request, event, run) = (number(0)?, number(1)?, number(2)?, number(3)?);
+
+    let record = |place: Place<'_>, row: &PgRow| {
+        let key: String = place.get(row, 0)?;
+        let record = place.body(row, 1, &key)?;
+        Ok((Key::parse(&key).ok_or_else(|| place.unreadable(&key, "it is not a name"))?, record))
+    };
+    // In the order of bytes, as the engine's is.
+    let records = sqlx::query("select key, body from berth.records order by key collate \"C\"");
+    let snapshot = Snapshot {
+        records: reader.each(records, record).await?,
+        intents: reader
+            .bodies(sqlx::query("select op, body from berth.intents order by op collate \"C\""))
+            .await?,
+        statuses: reader.statuses().await?,
+        secrets: reader.secrets().await?,
+        last_event: unsigned(event),
+        last_run: unsigned(run),
+        last_request: unsigned(request),
+        made: Time(made),
+    };
+    transaction.commit().await.map_err(port)?;
+    Ok(snapshot)
+}
+
+pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<Answer, PortError> {
+    let mut connection = pool.acquire().await.map_err(|e| error::port(place, "reading", &e))?;
+    let mut reader = Reader { place: Place(place), db: &mut connection };
+    match query {
+        Query::Events { after, key, limit } => {
+            let statement = match key {
+                None => sqlx::query(
+                    "select id, body from (select id, body from berth.events where id > $1 \
+                     order by id desc limit $2) e order by id",
+                )
+                .bind(signed(after))
+                .bind(i64::from(limit)),
+                Some(key) => sqlx::query(
+                    "select id, body from (select id, body from berth.events where id > $1 and key = $3 \
+                     order by id desc limit $2) e order by id",
+                )
+                .bind(signed(after))
+                .bind(i64::from(limit))
+                .bind(key.to_string()),
+            };
+            reader.bodies(statement).await.map(Answer::Events)
+        }
+        Query::Runs { key, limit } => reader
+            .bodies(
+                sqlx::query("select id, body from berth.runs where key = $1 order by id desc limit $2")
+                    .bind(key.to_string())
+                    .bind(i64::from(limit)),
+            )
+            .await
+            .map(Answer::Runs),
+        Query::Versions { stack } => reader.versions(&stack).await.map(Answer::Versions),
+        Query::Requests { after } => reader.requests(after).await.map(Answer::Requests),
+        Query::Secrets => reader.secrets().await.map(Answer::Secrets),
+        Query::Statuses => reader.statuses().await.map(Answer::Statuses),
+    }
+}
+
+type Statement = sqlx::query::Query<'static, Postgres, PgArguments>;
+
+impl Reader<'_> {
+    async fn each<T>(
+        &mut self,
+        statement: Statement,
+        read: impl Fn(Place<'_>, &PgRow) -> Result<T, PortError>,
+    ) -> Result<Vec<T>, PortError> {
+        let place = self.place;
+        let mut rows = statement.fetch(&mut *self.db);
+        let mut all = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(|e| place.port(&e))? {
+            all.push(read(place, &row)?);
+        }
+        Ok(all)
+    }
+
+    /// The second column of each row.
+    async fn bodies<T: DeserializeOwned>(&mut self, statement: Statement) -> Result<Vec<T>, PortError> {
+        let read = |place: Place<'_>, row: &PgRow| {
+            // Where a body does not read, its row is named.
+            let name =
+                row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()));
+            place.body(row, 1, &name.map_err(|e| place.port(&e))?)
+        };
+        self.each(statement, read).await
+    }
+
+    async fn statuses<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, PortError> {
+        self.bodies(sqlx::query("select key, body from berth.statuses order by key collate \"C\"")).await
+    }
+
+    async fn secrets(&mut self) -> Result<Vec<SecretRow>, PortError> {
+        let statement = sqlx::query(
+            "select stack, app, name, version, at, sealed from berth.secrets \
+             order by stack collate \"C\", app collate \"C\", name collate \"C\"",
+        );
+        let read = |place: Place<'_>, row: &PgRow| {
+            let (app, version): (String, i64) = (place.get(row, 1)?, place.get(row, 3)?);
+            Ok(SecretRow {
+                stack: place.get(row, 0)?,
+                app: place.app(&app)?,
+                name: place.get(row, 2)?,
+                version: u32::try_from(version).map_err(|e| place.unreadable(&app, &e.to_string()))?,
+                at: Time(place.get(row, 4)?),
+                sealed: place.get(row, 5)?,
+            })
+        };
+        self.each(statement, read).await
+    }
+
+    async fn versions(&mut self, stack: &StackName) -> Result<Vec<Version>, PortError> {
+        let statement = sqlx::query(
+            "select app, generation, hash, at, image, sealed from berth.versions \
+             where stack = $1 order by number desc",
+        )
+        .bind(stack.to_string());
+        let read = |place: Place<'_>, row: &PgRow| {
+            let (app, hash): (String, String) = (place.get(row, 0)?, place.get(row, 2)?);
+            Ok(Version {
+                stack: stack.clone(),
+                app: place
+                    .app(&app)?
+                    .ok_or_else(|| place.unreadable(stack.as_str(), "a version of no app"))?,
+                hash: Hash::parse(&hash).ok_or_else(|| place.unreadable(&hash, "it is not a hash"))?,
+                generation: unsigned(place.get(row, 1)?),
+                at: Time(place.get(row, 3)?),
+                image: place.get(row, 4)?,
+                sealed: place.get(row, 5)?,
+            })
+        };
+        self.each(statement, read).await
+    }
+
+    async fn requests(&mut self, after: u64) -> Result<Vec<(u64, berth_model::event::Request)>, PortError> {
+        let statement =
+            sqlx::query("select number, body from berth.requests where number > $1 order by number")
+                .bind(signed(after));
+        let read = |place: Place<'_>, row: &PgRow| {
+            let number: i64 = place.get(row, 0)?;
+            Ok((unsigned(number), place.body(row, 1, &number.to_string())?))
+        };
+        self.each(statement, read).await
+    }
+}
+
+impl Place<'_> {
+    fn body<T: DeserializeOwned>(self, row: &PgRow, column: usize, name: &str) -> Result<T, PortError> {
+        let body: Json<&serde_json::value::RawValue> = row.try_get(column).map_err(|e| self.port(&e))?;
+        serde_json::from_str(body.0.get()).map_err(|e| self.unreadable(name, &e.to_string()))
+    }
+
+    pub(super) fn get<'r, T>(self, row: &'r PgRow, column: usize) -> Result<T, PortError>
+    where
+        T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>,
+    {
+        row.try_get(column).map_err(|e| self.port(&e))
+    }
+
+    fn app(self, text: &str) -> Result<Option<AppName>, PortError> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        AppName::new(text).map(Some).map_err(|e| self.unreadable(text, &e.to_string()))
+    }
+
+    pub(super) fn port(self, error: &sqlx::Error) -> PortError {
+        error::port(self.0, "reading", error)
+    }
+
+    fn unreadable(self, name: &str, why: &str) -> PortError {
+        PortError::Refused {
+            why: format!(
+                "a row of the database {} ({name}) cannot be read: {why}; take it away, and Berth rebuilds what it \
+                 needs from the marks",
+                self.0
+            ),
+        }
+    }
+}
+
+/// The numbers here are never below zero.
+pub(super) fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// A number beyond what the database can hold is after everything that it holds.
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

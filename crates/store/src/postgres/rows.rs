@@ -1,0 +1,116 @@
+//! Desired state as rows: all of them, or what changed since. Each row becomes the text of a manifest, so that rows
+//! and files are read by the same rules.
+
+use super::read::{Place, unsigned};
+use super::{Postgres, error};
+use berth_ports::PortError;
+use serde_json::value::RawValue;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// `stack/NAME`, `project/NAME`, `stacktemplate/NAME` and so on.
+    pub key: String,
+    /// What it asks for, as a manifest; `None` where it asks for removal, or is gone.
+    pub manifest: Option<String>,
+    /// Rises when what it asks for changes; 0 where it is gone.
+    pub generation: u64,
+}
+
+/// What a look at the rows found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// The rows that changed: all of them at a first look. Some come twice.
+    pub rows: Vec<Row>,
+    /// What to ask with next time, where any came. It means something to this server, as long as the connection lasts.
+    pub upto: Option<String>,
+}
+
+impl Postgres {
+    /// The rows that changed since an earlier look; all of them without one.
+    ///
+    /// # Errors
+    /// The database cannot be read: nothing is known of what changed.
+    pub async fn rows(&self, since: Option<&str>) -> Result<Rows, PortError> {
+        let place = Place(self.place());
+        let found = sqlx::query(
+            "select key, kind, name, tenant, stage, formerly, template, spec, generation, \
+             deletion_requested_at is not null or removed, upto::text from berth.changes($1::text::xid8) \
+             order by key collate \"C\"",
+        )
+        .bind(since)
+        .fetch_all(&self.0.pool)
+        .await
+        .map_err(|e| place.port(&e))?;
+        let upto = found.first().map(|row| place.get(row, 10)).transpose()?;
+        let rows = found.iter().map(|row| read(place, row)).collect::<Result<_, _>>()?;
+        Ok(Rows { rows, upto })
+    }
+
+    /// Takes rows away whose removal was asked for before anything was made of them, or of whose kind nothing is made.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn finish(&self) -> Result<(), PortError> {
+        let place = self.place();
+        let port = |e: sqlx::Error| error::port(place, "writing", &e);
+        let mut transaction = self.0.pool.begin().await.map_err(port)?;
+        super::write::fence(place, &mut transaction, self.epoch()).await?;
+        sqlx::query(
+            "delete from berth.manifests m where deletion_requested_at is not null \
+             and not exists (select from berth.records r where r.key = m.key)",
+        )
+        .execute(&mut *transaction)
+        .await
+        .map_err(port)?;
+        transaction.commit().await.map_err(port)
+    }
+}
+
+fn read(place: Place<'_>, row: &PgRow) -> Result<Row, PortError> {
+    let gone: bool = place.get(row, 9)?;
+    let generation: Option<i64> = place.get(row, 8)?;
+    let manifest = if gone { None } else { Some(manifest(place, row)?) };
+    Ok(Row { key: place.get(row, 0)?, manifest, generation: unsigned(generation.unwrap_or(0)) })
+}
+
+/// The row as a manifest. Its spec is taken over letter by letter: `1.10` must not become `1.1` on the way.
+fn manifest(place: Place<'_>, row: &PgRow) -> Result<String, PortError> {
+    let word = |column: usize| place.get::<Option<String>>(row, column);
+    let (kind, name): (String, String) = (place.get(row, 1)?, place.get(row, 2)?);
+    let mut text = format!("apiVersion: berth.dev/v1\nkind: {kind}\nmetadata:\n  name: {}\n", quoted(&name));
+    let stack = kind == "Stack";
+    for (key, column) in [("tenant", 3), ("stage", 4), ("formerly", 5)] {
+        if let Some(value) = word(column)?.filter(|_| stack) {
+            text.push_str(&format!("  {key}: {}\n", quoted(&value)));
+        }
+    }
+    let spec: Json<&RawValue> = row.try_get(7).map_err(|e| place.port(&e))?;
+    let spec = spec.0.get().trim();
+    let rest = spec.strip_prefix('{').unwrap_or(spec);
+    text.push_str("spec: {");
+    if let Some(template) = word(6)?.filter(|_| stack && !names_template(spec)) {
+        let comma = if rest.trim_start().starts_with('}') { "" } else { ", " };
+        text.push_str(&format!("\"template\": {}{comma}", quoted(&template)));
+    }
+    text.push_str(rest);
+    text.push('\n');
+    Ok(text)
+}
+
+fn names_template(spec: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        template: Option<&'a RawValue>,
+    }
+    serde_json::from_str::<Named<'_>>(spec).is_ok_and(|n| n.template.is_some())
+}
+
+/// A JSON string, which is a YAML one too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

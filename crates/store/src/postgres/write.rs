@@ -1,0 +1,247 @@
+//! Changes as statements, inside the caller's transaction. Trims history on the way, so that no other task has to.
+
+use super::error;
+use crate::limit::Limits;
+use crate::secret;
+use berth_model::Time;
+use berth_model::ids::{AppName, Key};
+use berth_model::record::{Run, Version};
+use berth_ports::{Change, PortError, SecretRow};
+use serde::Serialize;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::types::Json;
+use sqlx::{Postgres, Row};
+use std::collections::BTreeSet;
+
+type Statement<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+/// Refuses where another daemon took the lead meanwhile, and keeps one from taking it until the transaction ends.
+pub(super) async fn fence(place: &str, db: &mut PgConnection, epoch: u64) -> Result<(), PortError> {
+    if epoch == 0 {
+        return Ok(());
+    }
+    let leads: Option<bool> = sqlx::query_scalar("select berth.leads($1)")
+        .bind(number(epoch)?)
+        .fetch_one(db)
+        .await
+        .map_err(|e| error::port(place, "writing", &e))?;
+    if leads == Some(true) {
+        return Ok(());
+    }
+    Err(PortError::Conflict(format!(
+        "this daemon led under epoch {epoch} and another leads now: nothing was written"
+    )))
+}
+
+/// Writes all changes in order.
+pub(super) async fn all(
+    place: &str,
+    db: &mut PgConnection,
+    changes: &[Change],
+    limits: &Limits,
+) -> Result<(), PortError> {
+    let mut writer = Writer { place, db, limits, events: false, runs_of: BTreeSet::new() };
+    for change in changes {
+        writer.one(change).await?;
+    }
+    writer.trim().await
+}
+
+struct Writer<'a> {
+    place: &'a str,
+    db: &'a mut PgConnection,
+    limits: &'a Limits,
+    events: bool,
+    runs_of: BTreeSet<&'a Key>,
+}
+
+impl<'a> Writer<'a> {
+    async fn run(&mut self, statement: Statement<'_>) -> Result<(), PortError> {
+        match statement.execute(&mut *self.db).await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(error::port(self.place, "writing", &e)),
+        }
+    }
+
+    async fn one(&mut self, change: &'a Change) -> Result<(), PortError> {
+        match change {
+            Change::Record(key, record) => {
+                let statement = sqlx::query(
+                    "insert into berth.records (key, body) values ($1, $2) \
+                     on conflict (key) do update set body = excluded.body",
+                );
+                self.run(statement.bind(key.to_string()).bind(json(record)?)).await
+            }
+            Change::Forget(key) => self.forget(key).await,
+            Change::Intent(intent) => {
+                let statement = sqlx::query(
+                    "insert into berth.intents (op, body) values ($1, $2) \
+                     on conflict (op) do update set body = excluded.body",
+                );
+                self.run(statement.bind(intent.op.to_string()).bind(json(intent)?)).await
+            }
+            Change::Settled(op) => {
+                self.run(sqlx::query("delete from berth.intents where op = $1").bind(op.to_string())).await
+            }
+            Change::Status(status) => {
+                let statement = sqlx::query(
+                    "insert into berth.statuses (key, body) values ($1, $2) \
+                     on conflict (key) do update set body = excluded.body",
+                );
+                self.run(statement.bind(status.key.to_string()).bind(json(status)?)).await
+            }
+            Change::Event(event) => {
+                self.events = true;
+                let statement = sqlx::query(
+                    "insert into berth.events (id, key, body) values ($1, $2, $3) \
+                     on conflict (id) do update set key = excluded.key, body = excluded.body",
+                );
+                self.run(statement.bind(number(event.id)?).bind(event.key.to_string()).bind(json(event)?))
+                    .await
+            }
+            Change::Run(run) => self.add_run(run).await,
+            Change::Version(version) => self.add_version(version).await,
+            Change::Secret(row) => self.give(row).await,
+            Change::RemoveSecret { stack, app, name } => {
+                let statement =
+                    sqlx::query("delete from berth.secrets where stack = $1 and app = $2 and name = $3");
+                self.run(statement.bind(stack).bind(app_column(app.as_ref())).bind(name)).await
+            }
+            Change::Request { at, request } => {
+                let statement = sqlx::query("insert into berth.requests (at, body) values ($1, $2)");
+                self.run(statement.bind(at.0).bind(json(request)?)).await
+            }
+            Change::RequestsDone(upto) => {
+                let statement =
+                    sqlx::query("update berth.meta set request_done = greatest(request_done, $1)");
+                self.run(statement.bind(number(*upto)?)).await?;
+                let statement = sqlx::query(
+                    "delete from berth.requests r using berth.meta m \
+                     where r.number <= m.request_done and r.number <= m.request_last - $1",
+                );
+                self.run(statement.bind(number(self.limits.requests)?)).await
+            }
+        }
+    }
+
+    async fn forget(&mut self, key: &Key) -> Result<(), PortError> {
+        let text = key.to_string();
+        self.run(sqlx::query("delete from berth.records where key = $1").bind(&text)).await?;
+        self.run(sqlx::query("delete from berth.statuses where key = $1").bind(&text)).await?;
+        if let Key::Stack(name) = key {
+            self.run(sqlx::query("delete from berth.versions where stack = $1").bind(name.as_str())).await?;
+        }
+        // Everything outside is gone: now the row that asked for the removal may go, and its name is free.
+        let statement = sqlx::query(
+            "delete from berth.manifests where key = $1 and kind in ('Stack', 'Project') \
+             and deletion_requested_at is not null",
+        );
+        self.run(statement.bind(&text)).await
+    }
+
+    async fn add_run(&mut self, run: &'a Run) -> Result<(), PortError> {
+        self.runs_of.insert(&run.key);
+        let statement = sqlx::query(
+            "insert into berth.runs (id, key, body) values ($1, $2, $3) \
+             on conflict (id) do update set key = excluded.key, body = excluded.body",
+        );
+        self.run(statement.bind(number(run.id)?).bind(run.key.to_string()).bind(json(run)?)).await
+    }
+
+    async fn add_version(&mut self, version: &Version) -> Result<(), PortError> {
+        let (stack, app) = (version.stack.as_str(), version.app.as_str());
+        let generation = number(version.generation)?;
+        // Taken away and written anew it has a new number: what passed the gate again is the newest again.
+        let statement = sqlx::query(
+            "delete from berth.versions where stack = $1 and app = $2 and generation = $3 and hash = $4",
+        );
+        self.run(statement.bind(stack).bind(app).bind(generation).bind(version.hash.to_string())).await?;
+        let statement = sqlx::query(
+            "insert into berth.versions (stack, app, generation, hash, at, image, sealed) \
+             values ($1, $2, $3, $4, $5, $6, $7)",
+        );
+        let statement = statement.bind(stack).bind(app).bind(generation).bind(version.hash.to_string());
+        self.run(statement.bind(version.at.0).bind(&version.image).bind(&version.sealed)).await?;
+        let statement = sqlx::query(
+            "delete from berth.versions where stack = $1 and app = $2 and number <= \
+             (select number from berth.versions where stack = $1 and app = $2 order by number desc limit 1 offset $3)",
+        );
+        self.run(statement.bind(stack).bind(app).bind(number(self.limits.versions)?)).await
+    }
+
+    async fn give(&mut self, row: &SecretRow) -> Result<(), PortError> {
+        let place = self.place;
+        let port = |e: sqlx::Error| error::port(place, "giving a secret", &e);
+        let app = app_column(row.app.as_ref());
+        // Locked for this transaction, there or not: two that give the same secret at once go one after the other.
+        let lock =
+            sqlx::query("select pg_advisory_xact_lock(hashtextextended($1 || '/' || $2 || '/' || $3, 0))");
+        self.run(lock.bind(&row.stack).bind(&app).bind(&row.name)).await?;
+        let held =
+            sqlx::query("select version, at from berth.secrets where stack = $1 and app = $2 and name = $3")
+                .bind(&row.stack)
+                .bind(&app)
+                .bind(&row.name)
+                .fetch_optional(&mut *self.db)
+                .await
+                .map_err(port)?;
+        let held = match held {
+            Some(held) => {
+                let version = held.try_get::<i64, _>(0).map_err(port)?;
+                Some((u32::try_from(version).unwrap_or(u32::MAX), Time(held.try_get(1).map_err(port)?)))
+            }
+            None => None,
+        };
+        secret::may_write(held, row)?;
+        let statement = sqlx::query(
+            "insert into berth.secrets (stack, app, name, version, at, sealed) values ($1, $2, $3, $4, $5, $6) \
+             on conflict (stack, app, name) do update \
+             set version = excluded.version, at = excluded.at, sealed = excluded.sealed",
+        );
+        let statement = statement.bind(&row.stack).bind(app).bind(&row.name).bind(i64::from(row.version));
+        self.run(statement.bind(row.at.0).bind(&row.sealed)).await
+    }
+
+    /// Numbers rise by one, so the newest so many are those above a number: no counting.
+    async fn trim(&mut self) -> Result<(), PortError> {
+        if self.events {
+            let statement =
+                sqlx::query("delete from berth.events where id <= (select max(id) from berth.events) - $1");
+            self.run(statement.bind(number(self.limits.events)?)).await?;
+        }
+        if self.runs_of.is_empty() {
+            return Ok(());
+        }
+        for key in std::mem::take(&mut self.runs_of) {
+            let statement = sqlx::query(
+                "delete from berth.runs where key = $1 and id <= \
+                 (select id from berth.runs where key = $1 order by id desc limit 1 offset $2)",
+            );
+            self.run(statement.bind(key.to_string()).bind(number(self.limits.runs_of_a_key)?)).await?;
+        }
+        let statement =
+            sqlx::query("delete from berth.runs where id <= (select max(id) from berth.runs) - $1");
+        self.run(statement.bind(number(self.limits.runs)?)).await
+    }
+}
+
+/// How an app stands in a column that is part of a key.
+pub(super) fn app_column(app: Option<&AppName>) -> String {
+    app.map(ToString::to_string).unwrap_or_default()
+}
+
+/// PostgreSQL keeps no NUL in a text; what holds one is refused before it breaks the transaction.
+fn json<T: Serialize>(value: &T) -> Result<Json<Box<serde_json::value::RawValue>>, PortError> {
+    let text = serde_json::to_string(value).map_err(|e| PortError::Refused {
+        why: format!("a value cannot be written as JSON ({e}): a fault in Berth"),
+    })?;
+    let text = text.replace("\\u0000", "\\ufffd");
+    serde_json::value::RawValue::from_string(text).map(Json).map_err(|e| PortError::Refused {
+        why: format!("a value cannot be written as JSON ({e}): a fault in Berth"),
+    })
+}
+
+pub(super) fn number(n: u64) -> Result<i64, PortError> {
+    i64::try_from(n)
+        .map_err(|_| PortError::Refused { why: format!("the number {n} is too large for the database") })
+}
