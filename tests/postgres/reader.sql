@@ -1,7 +1,8 @@
 -- A reader that polls misses nothing, although the slower of two transactions took the smaller number.
 create extension dblink;
-select dblink_connect(n, format('host=%s dbname=%s user=%s',
-    split_part(current_setting('unix_socket_directories'), ',', 1), current_database(), current_user))
+select dblink_connect(n, format('host=%s port=%s dbname=%s user=%s',
+    coalesce(host(inet_server_addr()), split_part(current_setting('unix_socket_directories'), ',', 1)),
+    current_setting('port'), current_database(), current_user))
 from unnest(array['slow', 'fast']) n;
 insert into berth.stacks (name, spec) values ('old', '{}'), ('going', '{}');
 

@@ -21,6 +21,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("vault", Some(&["model", "ports"])),
     ("api", Some(&["model", "ports"])),
     ("sim", Some(&[])),
+    ("servers", Some(&[])),
     ("cli", None),
     ("bench", None),
     ("tests", None),

@@ -73,8 +73,10 @@ pub enum Command {
     Schema(Schema),
     Doctor(Doctor),
     /// Bring the state's database up to date. A daemon does so when it starts; this is for those who do it apart.
+    #[command(after_help = "Examples:\n  berth migrate --config /etc/berth/berth.yaml")]
     Migrate,
     /// Whether the daemon of these settings answers, leading or standing by: for a container's health check.
+    #[command(after_help = "Examples:\n  berth healthcheck")]
     Healthcheck,
     Demo(Demo),
     Completions(Completions),

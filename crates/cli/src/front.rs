@@ -7,7 +7,7 @@ use berth_model::event::Event;
 use berth_model::ids::Key;
 use berth_model::record::StackStatus;
 use berth_ports::{Answer, PortError, Query, Store};
-use berth_store::Leader;
+use berth_store::{Held, Leader};
 use prometheus::Registry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 const BEHIND: usize = 1_024;
 
 enum Role {
-    Leads(Arc<App>),
+    Leads(Arc<App>, Held),
     StandsBy(Leader),
     /// The database does not answer: why.
     CutOff(String),
@@ -44,14 +44,15 @@ impl Front {
 
     fn app(&self) -> Option<Arc<App>> {
         match &*self.role() {
-            Role::Leads(app) => Some(app.clone()),
-            Role::StandsBy(_) | Role::CutOff(_) => None,
+            // One that was stopped for a while may not know yet that its time is over.
+            Role::Leads(app, held) if held.may_call() => Some(app.clone()),
+            Role::Leads(..) | Role::StandsBy(_) | Role::CutOff(_) => None,
         }
     }
 
     /// This daemon leads, with this engine.
-    pub fn lead(&self, app: &Arc<App>) {
-        *self.role() = Role::Leads(app.clone());
+    pub fn lead(&self, app: &Arc<App>, held: &Held) {
+        *self.role() = Role::Leads(app.clone(), held.clone());
         // Who watches goes on watching, whoever leads.
         let (mut from, to) = (app.engine.events(), self.events.clone());
         tokio::spawn(async move {
@@ -110,21 +111,21 @@ impl Fleet for Front {
     }
     fn ready(&self) -> Result<(), Vec<String>> {
         let why = match &*self.role() {
-            Role::Leads(app) => return app.ready(),
-            Role::StandsBy(_) => return Ok(()),
+            Role::Leads(app, held) if held.may_call() => return app.ready(),
+            Role::Leads(..) | Role::StandsBy(_) => return Ok(()),
             Role::CutOff(why) => why.clone(),
         };
         Err(vec![why])
     }
     fn lead(&self) -> Option<Lead> {
         Some(match &*self.role() {
-            Role::Leads(app) => {
+            Role::Leads(app, held) if held.may_call() => {
                 Lead { leads: true, leader: None, address: Some(app.config.listen.to_string()) }
             }
             Role::StandsBy(leader) => {
                 Lead { leads: false, leader: leader.holder.clone(), address: leader.address.clone() }
             }
-            Role::CutOff(_) => Lead { leads: false, leader: None, address: None },
+            Role::Leads(..) | Role::CutOff(_) => Lead { leads: false, leader: None, address: None },
         })
     }
     fn metrics(&self) -> String {

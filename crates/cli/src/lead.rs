@@ -50,7 +50,7 @@ pub async fn run(
             }
         };
         let term = stop.child_token();
-        front.lead(&app);
+        front.lead(&app, &held);
         let feeding = tokio::spawn(app.clone().feed(Some(lease.hints()), term.clone()));
         beside(&app, &term);
         let end = lead(&app, &mut lease, &held, grace, &term).await;

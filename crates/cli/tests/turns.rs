@@ -20,15 +20,19 @@ use tokio::sync::watch;
 /// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn wait<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+fn within<T>(patience: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
-    loop {
+    while began.elapsed() < patience {
         if let Some(found) = found() {
-            return found;
+            return Some(found);
         }
-        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         std::thread::park_timeout(Duration::from_millis(2));
     }
+    None
+}
+
+fn wait<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, found).unwrap_or_else(|| panic!("{what}: not within {PATIENCE:?}"))
 }
 
 /// A way to the database that can be cut: what is sent then goes nowhere, and nobody is told.
@@ -135,12 +139,20 @@ impl Daemon {
 
     /// Whether it leads; `None` where it does not answer.
     fn leads(&self) -> Option<bool> {
+        Some(self.readiness()?.contains("\"leads\":true"))
+    }
+
+    fn stands_by(&self) -> bool {
+        self.readiness().is_some_and(|r| r.contains("\"ready\":true") && r.contains("\"leads\":false"))
+    }
+
+    fn readiness(&self) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
         stream.write_all(b"GET /readyz HTTP/1.0\r\nconnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        Some(answer.contains("\"leads\":true"))
+        Some(answer)
     }
 }
 
@@ -200,12 +212,20 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     let mut slowest: BTreeMap<Blow, Duration> = BTreeMap::new();
     for round in 0..rounds {
-        let leader = wait("somebody leads", || daemons.iter().position(|d| d.leads() == Some(true)));
+        let leader = wait("one leads and one stands by", || {
+            let leader = daemons.iter().position(|d| d.leads() == Some(true))?;
+            daemons[1 - leader].stands_by().then_some(leader)
+        });
         let other = 1 - leader;
         for _ in 0..3 {
             let name = format!("s{}", roll(&mut seed) % 8);
             // What is being removed cannot be asked for again before it is gone.
-            let text = if wanted.contains(&name) && roll(&mut seed) % 3 == 0 {
+            // More than three removals at once are held until a person confirms them.
+            let removing = "select count(*) >= 2 from berth.stacks where deletion_requested_at is not null";
+            let text = if wanted.contains(&name)
+                && roll(&mut seed) % 3 == 0
+                && sql(&server, &url, removing) == "f\n"
+            {
                 format!("delete from berth.stacks where name = '{name}'")
             } else {
                 let spec = format!("{{\"apps\": {{\"web\": {{\"env\": {{\"ROUND\": \"{round}\"}}}}}}}}");
@@ -250,10 +270,13 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
     assert!(slowest.iter().all(|(blow, took)| *took < limit(*blow)), "{slowest:?}");
 
     let expected: String = wanted.iter().map(|name| format!("{name}|t\n")).collect();
-    wait("all is as the rows say", || {
-        (sql(&server, &url, "select name, ready from berth.stack_status order by 1") == expected)
-            .then_some(())
+    let mut seen = String::new();
+    let reached = within(PATIENCE, || {
+        seen = sql(&server, &url, "select name, ready from berth.stack_status order by 1");
+        (seen == expected).then_some(())
     });
+    let why = || sql(&server, &url, "select * from berth.stack_status where not ready");
+    assert!(reached.is_some(), "wanted:\n{expected}there is:\n{seen}{}", why());
     let dump = place.sim.dump();
     let apps = dump["applications"].as_array().map(Vec::len);
     assert_eq!(apps, Some(wanted.len()), "one application each: {dump}");
@@ -273,7 +296,7 @@ fn nobody_called_who_did_not_lead(place: &Place, server: &Postgres, url: &str, d
         let log = std::fs::read_to_string(daemon.log(place)).unwrap();
         for line in log.lines().filter(|l| l.contains("this daemon leads now")) {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            let holder = line["fields"]["holder"].as_str().expect("it says under which name");
+            let holder = line["holder"].as_str().expect("it says under which name");
             pids.insert(holder.to_owned(), &daemon.key);
         }
     }

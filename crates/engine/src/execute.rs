@@ -3,6 +3,7 @@
 //! Before a create an intent is recorded; after it the id. A call that was not answered leaves its intent open.
 
 use crate::Engine;
+use crate::state::Place;
 use berth_model::condition::Phase;
 use berth_model::desired::{Desired, DesiredApp};
 use berth_model::field::{Field, text};
@@ -25,6 +26,19 @@ pub(crate) struct Doing<'a> {
     /// Made in this run.
     pub(crate) project: Option<ProjectId>,
     pub(crate) environment: Option<EnvironmentId>,
+}
+
+/// Held while a place is made; let go however the run ends.
+struct Claim<'a, W: World> {
+    engine: &'a Engine<W>,
+    place: Place,
+}
+
+impl<W: World> Drop for Claim<'_, W> {
+    fn drop(&mut self) {
+        self.engine.state().making.remove(&self.place);
+        self.engine.places.notify_waiters();
+    }
 }
 
 /// Whether the steps that follow still hold.
@@ -180,6 +194,46 @@ impl<W: World> Engine<W> {
         Ok(intent)
     }
 
+    /// The right to make a place that others may want to make too. `None` after another made it, or while this run's
+    /// look is older than its making: look again. One's own place needs none.
+    async fn claim(&self, doing: &Doing<'_>, target: &IntentTarget) -> Option<Claim<'_, W>> {
+        if is_own(doing) {
+            return None;
+        }
+        let place = (doing.backend.clone(), target.clone());
+        {
+            let mut state = self.state();
+            let looked = doing.observed.fleet.as_ref().map(|view| view.at);
+            let is_known = state.made.get(&place).is_none_or(|made| looked.is_some_and(|at| at > *made));
+            if is_known && state.making.insert(place.clone()) {
+                return Some(Claim { engine: self, place });
+            }
+        }
+        loop {
+            let done = self.places.notified();
+            if !self.state().making.contains(&place) {
+                break;
+            }
+            done.await;
+        }
+        let now = self.now();
+        self.state().transient(doing.key).fresh_after = now;
+        None
+    }
+
+    /// A place was made: looks from before do not show it.
+    fn made(&self, doing: &Doing<'_>, claim: Option<Claim<'_, W>>) {
+        let now = self.now();
+        let mut state = self.state();
+        state.transient(doing.key).fresh_after = now;
+        if let Some(claim) = &claim {
+            state.made.insert(claim.place.clone(), now);
+        }
+        // Whoever waits for it takes the state's lock.
+        drop(state);
+        drop(claim);
+    }
+
     /// A create without an answer: from now on it may take this long to show. Without an effect: it is over.
     async fn failed_create(&self, doing: &Doing<'_>, intent: Intent, error: PortError) -> PortError {
         let change = if matches!(error, PortError::Unknown { .. }) {
@@ -219,7 +273,12 @@ impl<W: World> Engine<W> {
         name: &str,
         words: Option<&str>,
     ) -> Result<Next, PortError> {
-        let intent = self.intend(doing, IntentTarget::Project { name: name.to_owned() }).await?;
+        let target = IntentTarget::Project { name: name.to_owned() };
+        let claim = self.claim(doing, &target).await;
+        if claim.is_none() && !is_own(doing) {
+            return Ok(Next::Replan);
+        }
+        let intent = self.intend(doing, target).await?;
         let mark = self.place_mark(doing, &intent.op).to_string();
         let write = Write::CreateProject { name: name.into(), description: mark::with_line(words, &mark) };
         match self.call(doing, &write).await {
@@ -233,8 +292,7 @@ impl<W: World> Engine<W> {
                 }
                 doing.project = Some(project);
                 doing.environment = Some(environment);
-                let now = self.now();
-                self.state().transient(doing.key).fresh_after = now;
+                self.made(doing, claim);
                 self.save(doing, vec![Change::Settled(intent.op)]).await?;
                 Ok(Next::Replan)
             }
@@ -250,6 +308,10 @@ impl<W: World> Engine<W> {
         name: &str,
     ) -> Result<Next, PortError> {
         let target = IntentTarget::Environment { project: project.clone(), name: name.to_owned() };
+        let claim = self.claim(doing, &target).await;
+        if claim.is_none() && !is_own(doing) {
+            return Ok(Next::Replan);
+        }
         let intent = self.intend(doing, target).await?;
         let write = Write::CreateEnvironment {
             project: project.clone(),
@@ -263,8 +325,7 @@ impl<W: World> Engine<W> {
                     project.environments.insert(name.to_owned(), id.clone());
                 }
                 doing.environment = Some(id);
-                let now = self.now();
-                self.state().transient(doing.key).fresh_after = now;
+                self.made(doing, claim);
                 self.save(doing, vec![Change::Settled(intent.op)]).await?;
                 Ok(Next::Replan)
             }

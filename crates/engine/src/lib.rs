@@ -62,6 +62,8 @@ pub struct Engine<W: World> {
     making: BTreeMap<BackendName, Semaphore>,
     /// Something in the queue changed.
     stirred: Notify,
+    /// A place that more than one stack may make is not being made any more.
+    places: Notify,
     events: broadcast::Sender<berth_model::event::Event>,
 }
 
@@ -92,6 +94,7 @@ impl<W: World> Engine<W> {
             metrics,
             state: Mutex::new(state),
             stirred: Notify::new(),
+            places: Notify::new(),
             events,
         }))
     }

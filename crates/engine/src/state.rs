@@ -6,7 +6,7 @@ use berth_model::Time;
 use berth_model::condition::{Phase, Reason};
 use berth_model::ids::{AppId, AppName, BackendName, Key, OperationId, StackName};
 use berth_model::observed::{FleetView, SeenApp};
-use berth_model::record::{Intent, Record, StackStatus};
+use berth_model::record::{Intent, IntentTarget, Record, StackStatus};
 use berth_model::stack::Stack;
 use berth_plan::{Expected, Hold};
 use berth_ports::{SecretRow, Snapshot, Wanted};
@@ -64,9 +64,16 @@ pub(crate) struct State {
     /// When the wanted set last changed, for the time from change to first call.
     pub(crate) changed: HashMap<Key, Instant>,
     pub(crate) first_calls: HashMap<Key, Instant>,
+    /// Places that more than one stack may make, while one makes them.
+    pub(crate) making: BTreeSet<Place>,
+    /// When such places were made: who looked before that does not know them.
+    pub(crate) made: BTreeMap<Place, Time>,
     pub(crate) probes: BTreeMap<(Instant, Key), ()>,
     pub(crate) probe_of: HashMap<Key, Instant>,
 }
+
+/// A project or environment of an account.
+pub(crate) type Place = (BackendName, IntentTarget);
 
 /// Given secrets, sealed, by stack.
 #[derive(Debug, Default)]
@@ -172,6 +179,8 @@ impl State {
             unjudged: BTreeSet::new(),
             changed: HashMap::new(),
             first_calls: HashMap::new(),
+            making: BTreeSet::new(),
+            made: BTreeMap::new(),
             probes: BTreeMap::new(),
             probe_of: HashMap::new(),
         }

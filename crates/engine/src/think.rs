@@ -9,7 +9,7 @@ use berth_model::desired::{Desired, DesiredApp};
 use berth_model::hash::HashKey;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::observed::{Observed, ProjectDetail, Seen};
-use berth_model::record::{Intent, Record};
+use berth_model::record::{Intent, IntentTarget, Record};
 use berth_model::stack::{OnFirstFailure, Stack};
 use berth_model::step::{Blocked, Note, Plan};
 use berth_plan::{Compiled, Existing, Policy, Secrets, Surroundings};
@@ -105,8 +105,18 @@ impl<W: World> Engine<W> {
     #[allow(clippy::type_complexity)]
     fn circumstances(&self, key: &Key) -> (Vec<Intent>, Option<String>, (bool, bool), Option<u64>, bool) {
         let mut state = self.state();
-        let intents: Vec<_> = state.intents.values().filter(|i| i.key == *key).cloned().collect();
         let backend = state.backend_of(key);
+        let wanted = state.is_wanted(key);
+        // A project that another stack may have made is not made again before it is known whether it was. What is being
+        // made just now is waited for by who wants to make it too.
+        let shares = |i: &Intent| {
+            wanted
+                && matches!(i.target, IntentTarget::Project { .. } | IntentTarget::Environment { .. })
+                && state.backend_of(&i.key) == backend
+                && !backend.as_ref().is_some_and(|b| state.making.contains(&(b.clone(), i.target.clone())))
+        };
+        let intents = state.intents.values().filter(|i| i.key == *key || shares(i));
+        let intents: Vec<_> = intents.cloned().collect();
         let name = match key {
             Key::Stack(name) => Some(name.clone()),
             Key::Project(_) => None,

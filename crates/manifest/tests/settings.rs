@@ -69,7 +69,7 @@ fn refused() {
         ),
     );
     check(
-        "later",
+        "places",
         &GOOD
             .replace("{directory: /d}", "{postgres: {env: TOKEN}}")
             .replace("{sqlite: /s}", "{sqlite: /s, postgres: {env: TOKEN}}"),

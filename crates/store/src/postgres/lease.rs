@@ -292,9 +292,7 @@ impl Lease {
                 if let Err(e) = hear(&store, &hints).await {
                     tracing::debug!(database = store.place(), "notifications are not heard: {e}");
                 }
-                hints.rows.notify_one();
-                hints.lease.notify_one();
-                tokio::time::sleep(every).await;
+                tokio::time::sleep(every / 10).await;
             }
         }
     }
@@ -303,6 +301,10 @@ impl Lease {
 async fn hear(store: &Postgres, hints: &Hints) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(&store.0.pool).await?;
     listener.listen_all(["berth_manifests", "berth_requests", "berth_lease"]).await?;
+    // What was told before nobody heard.
+    store.0.requests.store(u64::MAX, Ordering::SeqCst);
+    hints.rows.notify_one();
+    hints.lease.notify_one();
     while let Some(told) = listener.try_recv().await? {
         match told.channel() {
             "berth_lease" => hints.lease.notify_one(),
