@@ -189,7 +189,8 @@ fn sql(server: &Postgres, url: &str, text: &str) -> String {
 #[test]
 fn whatever_happens_to_the_leader_the_other_goes_on() {
     let rounds = if std::env::var("BERTH_LONG").is_ok() { 200 } else { 20 };
-    let mut seed = std::env::var("BERTH_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7);
+    let mut seed = std::env::var("BERTH_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7_u64);
+    eprintln!("BERTH_SEED={seed}");
     let place = Place::new();
     let server = Postgres::start();
     let url = server.database();
@@ -223,7 +224,7 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
             // More than three removals at once are held until a person confirms them.
             let removing = "select count(*) >= 2 from berth.stacks where deletion_requested_at is not null";
             let text = if wanted.contains(&name)
-                && roll(&mut seed) % 3 == 0
+                && roll(&mut seed).is_multiple_of(3)
                 && sql(&server, &url, removing) == "f\n"
             {
                 format!("delete from berth.stacks where name = '{name}'")
