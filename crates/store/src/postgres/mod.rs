@@ -34,8 +34,8 @@ const WAIT: Duration = Duration::from_secs(5);
 
 /// A stopped process must not hold up its successor: the server ends what waits for it. And no statement here takes
 /// long on a server that is well.
-const SESSION: &str =
-    "set idle_in_transaction_session_timeout = '2s'; set lock_timeout = '3s'; set statement_timeout = '20s'";
+const SESSION: &str = "set idle_in_transaction_session_timeout = '2s'; set lock_timeout = '3s'; \
+    set statement_timeout = '20s'; set client_min_messages = warning";
 
 /// A store in a PostgreSQL database. Clones share it.
 #[derive(Clone)]
