@@ -8,10 +8,14 @@ use crate::world::Door;
 use anyhow::Result;
 use berth_model::config::Config;
 use berth_store::{Held, Lease, LeaseTimes, Postgres};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// Between two times that old history is dropped.
+const TIDY: Duration = Duration::from_secs(3600);
 
 /// How a lead ended.
 enum End {
@@ -53,7 +57,7 @@ pub async fn run(
         front.lead(&app, &held);
         let feeding = tokio::spawn(app.clone().feed(Some(lease.hints()), term.clone()));
         beside(&app, &term);
-        let end = lead(&app, &mut lease, &held, grace, &term).await;
+        let end = lead(&app, &store, &mut lease, &held, grace, &term).await;
         term.cancel();
         front.resign();
         // It ends with the token; an error is its panic, told by the hook.
@@ -100,7 +104,14 @@ async fn stand_by(lease: &mut Lease, front: &Front, stop: &CancellationToken) ->
     None
 }
 
-async fn lead(app: &App, lease: &mut Lease, held: &Held, grace: Duration, term: &CancellationToken) -> End {
+async fn lead(
+    app: &App,
+    store: &Postgres,
+    lease: &mut Lease,
+    held: &Held,
+    grace: Duration,
+    term: &CancellationToken,
+) -> End {
     let cut = async {
         term.cancelled().await;
         tokio::time::sleep(grace).await;
@@ -108,9 +119,20 @@ async fn lead(app: &App, lease: &mut Lease, held: &Held, grace: Duration, term: 
     tokio::select! {
         () = app.engine.run(term.clone()) => End::Finished,
         () = keep(lease, held) => End::Lost,
+        never = tidy(store) => match never {},
         () = cut => {
             tracing::warn!("calls in flight did not end within {grace:?}; what they did is looked for by the next leader");
             End::Cut
+        }
+    }
+}
+
+/// Drops old history now and then, and never ends.
+async fn tidy(store: &Postgres) -> Infallible {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        if let Err(error) = store.tidy().await {
+            tracing::warn!(%error, "history could not be trimmed");
         }
     }
 }

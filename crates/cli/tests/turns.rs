@@ -103,7 +103,7 @@ impl Daemon {
         place.write(&format!("{name}.key"), &key);
         place.write(&format!("{name}.url"), &url);
         let settings = format!(
-            "owner: test\nbackends:\n  main: {{dokploy: \"http://{}\", key: {{file: {name}.key}}, checkRegistry: false}}\n\
+            "owner: test\nbackends:\n  main: {{dokploy: \"http://{}\", key: {{file: {name}.key}}, checkRegistry: false, timeout: 1s}}\n\
              source: {{postgres: {{file: {name}.url}}}}\nstate: {{postgres: {{file: {name}.url}}}}\n\
              vault: {{keys: {{file: vault.keys}}}}\nlisten: \"127.0.0.1:{port}\"\n",
             place.dokploy
@@ -165,6 +165,11 @@ impl Drop for Daemon {
     }
 }
 
+/// What every stack is laid over.
+const TEMPLATE: &str = "insert into berth.stack_templates (name, spec) values ('web', '{\"target\": {\"project\": \"shared\", \
+             \"environment\": \"production\", \"create\": true}, \"apps\": {\"web\": {\"image\": \"registry.sim/blog/web:1\", \
+             \"port\": 8080, \"volumes\": {\"data\": \"/data\"}}}}');";
+
 /// What may happen to a leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Blow {
@@ -186,6 +191,49 @@ fn sql(server: &Postgres, url: &str, text: &str) -> String {
     server.psql(url, &["-At", "-c", text])
 }
 
+/// Three changes, each acknowledged, or refused for a reason.
+fn change_rows(server: &Postgres, url: &str, seed: &mut u64, round: usize, wanted: &mut BTreeSet<String>) {
+    for _ in 0..3 {
+        let name = format!("s{}", roll(seed) % 8);
+        // What is being removed cannot be asked for again before it is gone.
+        // More than three removals at once are held until a person confirms them.
+        let removing = "select count(*) >= 2 from berth.stacks where deletion_requested_at is not null";
+        let text = if wanted.contains(&name)
+            && roll(seed).is_multiple_of(3)
+            && sql(server, url, removing) == "f\n"
+        {
+            format!("delete from berth.stacks where name = '{name}'")
+        } else {
+            let spec = format!("{{\"apps\": {{\"web\": {{\"env\": {{\"ROUND\": \"{round}\"}}}}}}}}");
+            format!("insert into berth.stacks (name, template, spec) values ('{name}', 'web', '{spec}')")
+        };
+        let said = sql(server, url, &text);
+        match (text.starts_with("insert"), said.is_empty()) {
+            (true, true) => drop(wanted.insert(name)),
+            (false, true) => drop(wanted.remove(&name)),
+            (_, false) => {
+                assert!(said.contains("exists already") || said.contains("is being removed"), "{said}")
+            }
+        }
+    }
+}
+
+/// Waits until everything is as the rows say, and holds that there is one of each.
+fn all_is_true(place: &Place, server: &Postgres, url: &str, wanted: &BTreeSet<String>) {
+    let expected: String = wanted.iter().map(|name| format!("{name}|t\n")).collect();
+    let mut seen = String::new();
+    // A create that was sent and not answered is waited for, for twice its time limit and a minute.
+    let reached = within(3 * PATIENCE, || {
+        seen = sql(server, url, "select name, ready from berth.stack_status order by 1");
+        (seen == expected).then_some(())
+    });
+    let why = || sql(server, url, "select * from berth.stack_status where not ready");
+    assert!(reached.is_some(), "wanted:\n{expected}there is:\n{seen}{}", why());
+    let dump = place.sim.dump();
+    let apps = dump["applications"].as_array().map(Vec::len);
+    assert_eq!(apps, Some(wanted.len()), "one application each: {dump}");
+}
+
 #[test]
 fn whatever_happens_to_the_leader_the_other_goes_on() {
     let rounds = if std::env::var("BERTH_LONG").is_ok() { 200 } else { 20 };
@@ -204,43 +252,19 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
              insert into leads values (new.holder, new.epoch, clock_timestamp(), new.expires_at); return null; end $$;
          create trigger note_lead after update on berth.lease for each row when (new.holder is not null)
              execute function note_lead();
-         insert into leads select holder, epoch, renewed_at, expires_at from berth.lease where holder is not null;
-         insert into berth.stack_templates (name, spec) values ('web', '{\"target\": {\"project\": \"shared\", \
-             \"environment\": \"production\", \"create\": true}, \"apps\": {\"web\": {\"image\": \"registry.sim/blog/web:1\", \
-             \"port\": 8080, \"volumes\": {\"data\": \"/data\"}}}}');",
+         insert into leads select holder, epoch, renewed_at, expires_at from berth.lease where holder is not null;",
     );
     assert_eq!(told, "");
+    assert_eq!(sql(&server, &url, TEMPLATE), "");
     let mut wanted: BTreeSet<String> = BTreeSet::new();
-    let mut slowest: BTreeMap<Blow, Duration> = BTreeMap::new();
+    let mut took: BTreeMap<Blow, Vec<Duration>> = BTreeMap::new();
     for round in 0..rounds {
         let leader = wait("one leads and one stands by", || {
             let leader = daemons.iter().position(|d| d.leads() == Some(true))?;
             daemons[1 - leader].stands_by().then_some(leader)
         });
         let other = 1 - leader;
-        for _ in 0..3 {
-            let name = format!("s{}", roll(&mut seed) % 8);
-            // What is being removed cannot be asked for again before it is gone.
-            // More than three removals at once are held until a person confirms them.
-            let removing = "select count(*) >= 2 from berth.stacks where deletion_requested_at is not null";
-            let text = if wanted.contains(&name)
-                && roll(&mut seed).is_multiple_of(3)
-                && sql(&server, &url, removing) == "f\n"
-            {
-                format!("delete from berth.stacks where name = '{name}'")
-            } else {
-                let spec = format!("{{\"apps\": {{\"web\": {{\"env\": {{\"ROUND\": \"{round}\"}}}}}}}}");
-                format!("insert into berth.stacks (name, template, spec) values ('{name}', 'web', '{spec}')")
-            };
-            let said = sql(&server, &url, &text);
-            match (text.starts_with("insert"), said.is_empty()) {
-                (true, true) => drop(wanted.insert(name)),
-                (false, true) => drop(wanted.remove(&name)),
-                (_, false) => {
-                    assert!(said.contains("exists already") || said.contains("is being removed"), "{said}")
-                }
-            }
-        }
+        change_rows(&server, &url, &mut seed, round, &mut wanted);
         let blow = BLOWS[roll(&mut seed) % BLOWS.len()];
         let began = Instant::now();
         match blow {
@@ -255,8 +279,7 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
         }
         let began = if blow == Blow::EndedPolitely { Instant::now() } else { began };
         wait("the other leads", || (daemons[other].leads() == Some(true)).then_some(()));
-        let took = slowest.entry(blow).or_default();
-        *took = (*took).max(began.elapsed());
+        took.entry(blow).or_default().push(began.elapsed());
         match blow {
             Blow::Killed | Blow::EndedPolitely => {
                 daemons[leader].end();
@@ -266,21 +289,12 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
             Blow::CutOff => drop(daemons[leader].way.open.send(true)),
         }
     }
-    eprintln!("slowest take-over: {slowest:?}");
+    took.values_mut().for_each(|all| all.sort());
+    eprintln!("take-overs: {took:?}");
+    // The middle one: the machine may be busy with something else.
     let limit = |blow| Duration::from_millis(if blow == Blow::EndedPolitely { 200 } else { 5_000 });
-    assert!(slowest.iter().all(|(blow, took)| *took < limit(*blow)), "{slowest:?}");
-
-    let expected: String = wanted.iter().map(|name| format!("{name}|t\n")).collect();
-    let mut seen = String::new();
-    let reached = within(PATIENCE, || {
-        seen = sql(&server, &url, "select name, ready from berth.stack_status order by 1");
-        (seen == expected).then_some(())
-    });
-    let why = || sql(&server, &url, "select * from berth.stack_status where not ready");
-    assert!(reached.is_some(), "wanted:\n{expected}there is:\n{seen}{}", why());
-    let dump = place.sim.dump();
-    let apps = dump["applications"].as_array().map(Vec::len);
-    assert_eq!(apps, Some(wanted.len()), "one application each: {dump}");
+    assert!(took.iter().all(|(blow, all)| all[all.len() / 2] < limit(*blow)), "{took:?}");
+    all_is_true(&place, &server, &url, &wanted);
     nobody_called_who_did_not_lead(&place, &server, &url, &daemons);
 }
 
@@ -320,4 +334,32 @@ fn nobody_called_who_did_not_lead(place: &Place, server: &Postgres, url: &str, d
         assert!(led, "{} at {at} by one that did not lead: {terms:?}", call.procedure);
     }
     assert!(calls > 100, "they called: {calls}");
+}
+
+#[test]
+fn whatever_happens_to_the_database_no_row_is_lost() {
+    let rounds = if std::env::var("BERTH_LONG").is_ok() { 50 } else { 10 };
+    let mut seed = std::env::var("BERTH_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(11_u64);
+    eprintln!("BERTH_SEED={seed}");
+    let place = Place::new();
+    let server = Postgres::start();
+    let url = server.database();
+    let daemons = [Daemon::of(&place, &server, &url, "a"), Daemon::of(&place, &server, &url, "b")];
+    assert_eq!(sql(&server, &url, TEMPLATE), "");
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    for round in 0..rounds {
+        wait("somebody leads", || daemons.iter().any(|d| d.leads() == Some(true)).then_some(()));
+        change_rows(&server, &url, &mut seed, round, &mut wanted);
+        // At another moment of what the rows set going each time.
+        let calls = place.sim.calls().len() + roll(&mut seed) % 12;
+        within(Duration::from_millis(500), || (place.sim.calls().len() >= calls).then_some(()));
+        if roll(&mut seed).is_multiple_of(2) {
+            server.stop();
+        } else {
+            server.crash();
+        }
+        wait("nobody leads without it", || daemons.iter().all(|d| d.leads() == Some(false)).then_some(()));
+        server.up();
+    }
+    all_is_true(&place, &server, &url, &wanted);
 }

@@ -128,6 +128,24 @@ impl Postgres {
         self.0.epoch.load(Ordering::SeqCst)
     }
 
+    /// Drops history beyond its bounds: what no commit trims on its way.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn tidy(&self) -> Result<(), PortError> {
+        let limits = &self.0.limits;
+        sqlx::query("select berth.trim_history($1, $2, $3, $4, $5), berth.sweep_removed()")
+            .bind(write::number(limits.events)?)
+            .bind(write::number(limits.runs_of_a_key)?)
+            .bind(write::number(limits.runs)?)
+            .bind(write::number(limits.versions)?)
+            .bind(write::number(limits.requests)?)
+            .execute(&self.0.pool)
+            .await
+            .map_err(|e| error::port(self.place(), "tidying up", &e))?;
+        Ok(())
+    }
+
     /// Closes the connections.
     pub async fn close(&self) {
         self.0.pool.close().await;

@@ -173,6 +173,22 @@ async fn a_row_stays_until_its_stack_is_gone() {
 }
 
 #[tokio::test]
+async fn history_is_bounded() {
+    let server = Server::start();
+    let url = server.database();
+    let limits = Limits { events: 3, runs_of_a_key: 1, runs: 1, versions: 1, requests: 1 };
+    let store = Postgres::open(&url).await.unwrap();
+    let events = (1..=9).map(|n| Change::Event(event(n, stack("shop")))).collect();
+    store.commit(events).await.unwrap();
+    Postgres::open_with(&url, limits).await.unwrap().tidy().await.unwrap();
+    let Answer::Events(left) = store.query(Query::Events { after: 0, key: None, limit: 99 }).await.unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(left.iter().map(|e| e.id).collect::<Vec<_>>(), [7, 8, 9]);
+}
+
+#[tokio::test]
 async fn requests_are_asked_for_only_where_there_may_be_some() {
     use berth_model::Time;
     use berth_model::event::Request;
