@@ -13,7 +13,7 @@ use berth_model::config::Config;
 use berth_model::event::Event;
 use berth_model::ids::Key;
 use berth_model::record::StackStatus;
-use berth_ports::{Answer, PortError, Query, Store, Wanted};
+use berth_ports::{PortError, Wanted};
 use berth_source::{Directory, Manifests, Reading};
 use berth_store::{Held, Hints, Memory};
 use std::collections::BTreeSet;
@@ -61,11 +61,7 @@ impl App {
     /// # Errors
     /// A source cannot be read.
     pub async fn inputs(&self) -> Result<Vec<Input>> {
-        let mut all = of_directory(&self.config)?;
-        if self.config.rows {
-            all.extend(self.store.rows().await?);
-        }
-        Ok(all)
+        sources(&self.config, Some(&self.store)).await
     }
 
     fn unread(&self) -> std::sync::MutexGuard<'_, Option<String>> {
@@ -81,15 +77,15 @@ impl App {
     /// Watches the sources and hands every reading to the engine, until cancelled.
     pub async fn feed(self: Arc<Self>, hints: Option<Arc<Hints>>, cancel: CancellationToken) {
         let (tx, mut files) = watch::channel(Reading::default());
-        let watching = match &self.config.directory {
+        let (watching, _open) = match &self.config.directory {
             Some(path) => {
                 let directory = Directory::new(path, self.config.intervals.rescan);
-                tokio::spawn(directory.run(tx, cancel.clone()))
+                (Some(tokio::spawn(directory.run(tx, cancel.clone()))), None)
             }
-            // What is not there holds nothing.
+            // What is not there holds nothing, and never changes.
             None => {
                 tx.send_replace(Reading::Files(Arc::default()));
-                tokio::spawn(hold(tx, cancel.clone()))
+                (None, Some(tx))
             }
         };
         let mut rows = match (&self.store, hints) {
@@ -138,8 +134,10 @@ impl App {
                 rows.finish().await;
             }
         }
-        // It ends with its channel or the token; an error is its panic, told by the hook.
-        let _ = watching.await;
+        if let Some(watching) = watching {
+            // It ends with its channel or the token; an error is its panic, told by the hook.
+            let _ = watching.await;
+        }
     }
 
     /// Whether all that can be done without a person is done.
@@ -168,30 +166,19 @@ fn tell(diagnostic: &Diagnostic, told: &BTreeSet<String>) -> String {
     line
 }
 
-/// Keeps a channel open.
-async fn hold(tx: watch::Sender<Reading>, cancel: CancellationToken) {
-    cancel.cancelled().await;
-    drop(tx);
-}
-
-/// The manifests of the directory, if there is one, named as the daemon names them.
-fn of_directory(config: &Config) -> Result<Vec<Input>> {
-    let Some(path) = &config.directory else {
-        return Ok(Vec::new());
-    };
-    let files = berth_source::scan(path)
-        .with_context(|| format!("the directory {} cannot be read", path.display()))?;
-    Ok(berth_source::inputs(&files))
-}
-
-/// The manifests of every source of the settings, as they are now.
+/// The manifests of every source of the settings, as they are now and named as the daemon names them.
 ///
 /// # Errors
 /// A source cannot be read.
-pub async fn sources(config: &Config) -> Result<Vec<Input>> {
-    let mut all = of_directory(config)?;
-    if config.rows {
-        all.extend(AnyStore::open(config).await?.rows().await?);
+pub async fn sources(config: &Config, store: Option<&AnyStore>) -> Result<Vec<Input>> {
+    let mut all = Vec::new();
+    if let Some(path) = &config.directory {
+        let files = berth_source::scan(path)
+            .with_context(|| format!("the directory {} cannot be read", path.display()))?;
+        all = berth_source::inputs(&files);
+    }
+    if let Some(store) = store.filter(|_| config.rows) {
+        all.extend(store.rows().await?);
     }
     Ok(all)
 }
@@ -259,10 +246,7 @@ impl berth_api::Fleet for App {
         Ok(self.engine.status_of(key))
     }
     async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {
-        match self.store.query(Query::Events { after, key: None, limit }).await? {
-            Answer::Events(events) => Ok(events),
-            _ => Ok(Vec::new()),
-        }
+        self.store.events_after(after, limit).await
     }
     fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.engine.events()

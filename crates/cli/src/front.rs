@@ -101,10 +101,7 @@ impl Fleet for Front {
         }
     }
     async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {
-        match self.store.query(Query::Events { after, key: None, limit }).await? {
-            Answer::Events(events) => Ok(events),
-            _ => Ok(Vec::new()),
-        }
+        self.store.events_after(after, limit).await
     }
     fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()

@@ -78,7 +78,7 @@ impl Rows {
                 self.known.remove(&key);
                 continue;
             };
-            let oversize = input.bytes.len() > LARGEST + 4096;
+            let oversize = input.bytes.len() > LARGEST;
             let mut file =
                 File { name: input.file, bytes: input.bytes, oversize, generation: input.generation };
             // What did not change keeps its place in memory, by which it is told apart.

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use berth_manifest::Input;
 use berth_model::config::{Config, StatePlace};
+use berth_model::event::Event;
 use berth_ports::{Answer, Change, PortError, Query, Snapshot, Store};
 use berth_store::{Memory, OpenError, Postgres, Sqlite};
 
@@ -66,6 +67,17 @@ impl AnyStore {
             Self::File(store) => store.close().await,
             Self::Database(store) => store.close().await,
             Self::Memory(_) => {}
+        }
+    }
+
+    /// Events after this number, oldest first; the newest `limit` where there are more.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {
+        match self.query(Query::Events { after, key: None, limit }).await? {
+            Answer::Events(events) => Ok(events),
+            _ => Ok(Vec::new()),
         }
     }
 

@@ -191,6 +191,23 @@ fn sql(server: &Postgres, url: &str, text: &str) -> String {
     server.psql(url, &["-At", "-c", text])
 }
 
+/// A server, a database with a template, and two daemons on it.
+fn stage() -> (Place, Postgres, String, [Daemon; 2]) {
+    let place = Place::new();
+    let server = Postgres::start();
+    let url = server.database();
+    let daemons = ["a", "b"].map(|name| Daemon::of(&place, &server, &url, name));
+    assert_eq!(sql(&server, &url, TEMPLATE), "");
+    (place, server, url, daemons)
+}
+
+/// `BERTH_SEED`, else this; told, so that a run can be told again.
+fn seed(otherwise: u64) -> u64 {
+    let seed = std::env::var("BERTH_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(otherwise);
+    eprintln!("BERTH_SEED={seed}");
+    seed
+}
+
 /// Three changes, each acknowledged, or refused for a reason.
 fn change_rows(server: &Postgres, url: &str, seed: &mut u64, round: usize, wanted: &mut BTreeSet<String>) {
     for _ in 0..3 {
@@ -237,12 +254,8 @@ fn all_is_true(place: &Place, server: &Postgres, url: &str, wanted: &BTreeSet<St
 #[test]
 fn whatever_happens_to_the_leader_the_other_goes_on() {
     let rounds = if std::env::var("BERTH_LONG").is_ok() { 200 } else { 20 };
-    let mut seed = std::env::var("BERTH_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7_u64);
-    eprintln!("BERTH_SEED={seed}");
-    let place = Place::new();
-    let server = Postgres::start();
-    let url = server.database();
-    let mut daemons = [Daemon::of(&place, &server, &url, "a"), Daemon::of(&place, &server, &url, "b")];
+    let mut seed = seed(7);
+    let (place, server, url, mut daemons) = stage();
     // Every lead as the database saw it: who could have called out when.
     let told = sql(
         &server,
@@ -255,7 +268,6 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
          insert into leads select holder, epoch, renewed_at, expires_at from berth.lease where holder is not null;",
     );
     assert_eq!(told, "");
-    assert_eq!(sql(&server, &url, TEMPLATE), "");
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     let mut took: BTreeMap<Blow, Vec<Duration>> = BTreeMap::new();
     for round in 0..rounds {
@@ -339,13 +351,8 @@ fn nobody_called_who_did_not_lead(place: &Place, server: &Postgres, url: &str, d
 #[test]
 fn whatever_happens_to_the_database_no_row_is_lost() {
     let rounds = if std::env::var("BERTH_LONG").is_ok() { 50 } else { 10 };
-    let mut seed = std::env::var("BERTH_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(11_u64);
-    eprintln!("BERTH_SEED={seed}");
-    let place = Place::new();
-    let server = Postgres::start();
-    let url = server.database();
-    let daemons = [Daemon::of(&place, &server, &url, "a"), Daemon::of(&place, &server, &url, "b")];
-    assert_eq!(sql(&server, &url, TEMPLATE), "");
+    let mut seed = seed(11);
+    let (place, server, url, daemons) = stage();
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     for round in 0..rounds {
         wait("somebody leads", || daemons.iter().any(|d| d.leads() == Some(true)).then_some(()));

@@ -31,13 +31,16 @@ pub(crate) struct Doing<'a> {
 /// Held while a place is made; let go however the run ends.
 struct Claim<'a, W: World> {
     engine: &'a Engine<W>,
-    place: Place,
+    /// `None`: one's own place, which nobody else makes.
+    place: Option<Place>,
 }
 
 impl<W: World> Drop for Claim<'_, W> {
     fn drop(&mut self) {
-        self.engine.state().making.remove(&self.place);
-        self.engine.places.notify_waiters();
+        if let Some(place) = &self.place {
+            self.engine.state().making.remove(place);
+            self.engine.places.notify_waiters();
+        }
     }
 }
 
@@ -195,10 +198,10 @@ impl<W: World> Engine<W> {
     }
 
     /// The right to make a place that others may want to make too. `None` after another made it, or while this run's
-    /// look is older than its making: look again. One's own place needs none.
+    /// look is older than its making: look again.
     async fn claim(&self, doing: &Doing<'_>, target: &IntentTarget) -> Option<Claim<'_, W>> {
         if is_own(doing) {
-            return None;
+            return Some(Claim { engine: self, place: None });
         }
         let place = (doing.backend.clone(), target.clone());
         {
@@ -206,7 +209,7 @@ impl<W: World> Engine<W> {
             let looked = doing.observed.fleet.as_ref().map(|view| view.at);
             let is_known = state.made.get(&place).is_none_or(|made| looked.is_some_and(|at| at > *made));
             if is_known && state.making.insert(place.clone()) {
-                return Some(Claim { engine: self, place });
+                return Some(Claim { engine: self, place: Some(place) });
             }
         }
         loop {
@@ -222,12 +225,12 @@ impl<W: World> Engine<W> {
     }
 
     /// A place was made: looks from before do not show it.
-    fn made(&self, doing: &Doing<'_>, claim: Option<Claim<'_, W>>) {
+    fn made(&self, doing: &Doing<'_>, claim: Claim<'_, W>) {
         let now = self.now();
         let mut state = self.state();
         state.transient(doing.key).fresh_after = now;
-        if let Some(claim) = &claim {
-            state.made.insert(claim.place.clone(), now);
+        if let Some(place) = &claim.place {
+            state.made.insert(place.clone(), now);
         }
         // Whoever waits for it takes the state's lock.
         drop(state);
@@ -274,10 +277,9 @@ impl<W: World> Engine<W> {
         words: Option<&str>,
     ) -> Result<Next, PortError> {
         let target = IntentTarget::Project { name: name.to_owned() };
-        let claim = self.claim(doing, &target).await;
-        if claim.is_none() && !is_own(doing) {
+        let Some(claim) = self.claim(doing, &target).await else {
             return Ok(Next::Replan);
-        }
+        };
         let intent = self.intend(doing, target).await?;
         let mark = self.place_mark(doing, &intent.op).to_string();
         let write = Write::CreateProject { name: name.into(), description: mark::with_line(words, &mark) };
@@ -308,10 +310,9 @@ impl<W: World> Engine<W> {
         name: &str,
     ) -> Result<Next, PortError> {
         let target = IntentTarget::Environment { project: project.clone(), name: name.to_owned() };
-        let claim = self.claim(doing, &target).await;
-        if claim.is_none() && !is_own(doing) {
+        let Some(claim) = self.claim(doing, &target).await else {
             return Ok(Next::Replan);
-        }
+        };
         let intent = self.intend(doing, target).await?;
         let write = Write::CreateEnvironment {
             project: project.clone(),

@@ -119,24 +119,21 @@ impl<T: Hashed> Hashed for Vec<T> {
         }
     }
 }
-impl<K: Hashed, V: Hashed> Hashed for LiteMap<K, V> {
-    fn write(&self, w: &mut Writer) {
-        w.number(self.len() as u64);
-        for (key, value) in self {
-            key.write(w);
-            value.write(w);
+macro_rules! maps {
+    ($($map:ident),*) => {$(
+        impl<K: Hashed, V: Hashed> Hashed for $map<K, V> {
+            fn write(&self, w: &mut Writer) {
+                w.number(self.len() as u64);
+                for (key, value) in self {
+                    key.write(w);
+                    value.write(w);
+                }
+            }
         }
-    }
+    )*};
 }
-impl<K: Hashed, V: Hashed> Hashed for BTreeMap<K, V> {
-    fn write(&self, w: &mut Writer) {
-        w.number(self.len() as u64);
-        for (key, value) in self {
-            key.write(w);
-            value.write(w);
-        }
-    }
-}
+maps!(LiteMap, BTreeMap);
+
 impl<T: Hashed> Hashed for Patch<T> {
     fn write(&self, w: &mut Writer) {
         match self {

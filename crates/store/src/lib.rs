@@ -8,11 +8,13 @@
 mod contract;
 mod limit;
 mod memory;
+mod migrations;
 mod postgres;
 #[cfg(test)]
 mod samples;
 mod secret;
 mod sqlite;
+mod value;
 
 pub use limit::Limits;
 pub use memory::{Memory, OnCommit, Verdict};

@@ -43,9 +43,11 @@ pub async fn doctor(given: Option<&Path>, args: Doctor) -> Result<ExitCode> {
     // Without keys there is nothing to ask a server with: that is an error of the settings, told with its line.
     let config = settings::load(given, Needs::All)?;
     let mut sections = vec![files(&config)];
-    let (section, wanted) = manifests(&config).await;
+    // As it stands: who asks how things are must not change a schema.
+    let store = AnyStore::open_to_read(&config).await;
+    let (section, wanted) = manifests(&config, store.as_ref().ok().and_then(Option::as_ref)).await;
     sections.push(section);
-    let (section, snapshot) = state(&config).await;
+    let (section, snapshot) = state(&config, store).await;
     sections.push(section);
     sections.push(vault(&config, &snapshot));
     sections.extend(backends(&config).await);
@@ -99,14 +101,14 @@ fn files(config: &Config) -> Section {
     section
 }
 
-async fn manifests(config: &Config) -> (Section, Wanted) {
+async fn manifests(config: &Config, store: Option<&AnyStore>) -> (Section, Wanted) {
     let from = match (&config.directory, config.rows) {
         (Some(directory), true) => format!("{} and in rows", directory.display()),
         (Some(directory), false) => directory.display().to_string(),
         (None, _) => "rows".to_owned(),
     };
     let mut section = Section::new(format!("manifests in {from}"));
-    let inputs = match app::sources(config).await {
+    let inputs = match app::sources(config, store).await {
         Ok(inputs) => inputs,
         Err(error) => {
             section.say(Severity::Error, format!("{error:#}; nothing is removed while it cannot be read"));
@@ -135,9 +137,9 @@ async fn manifests(config: &Config) -> (Section, Wanted) {
     (section, wanted)
 }
 
-async fn state(config: &Config) -> (Section, Snapshot) {
+async fn state(config: &Config, store: Result<Option<AnyStore>>) -> (Section, Snapshot) {
     let mut section = Section::new(format!("state in {}", state::place(config)));
-    let store = match AnyStore::open_to_read(config).await {
+    let store = match store {
         Ok(Some(store)) => store,
         Ok(None) => {
             section.say(Severity::Warning, "there is none yet; the first 'berth run' makes it");

@@ -17,6 +17,7 @@ pub use lease::{Held, Hints, Leader, Lease, LeaseTimes};
 pub use rows::{Row, Rows};
 
 use crate::limit::Limits;
+use crate::value;
 use berth_ports::{Answer, Change, PortError, Query, Snapshot, Store};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
@@ -135,11 +136,11 @@ impl Postgres {
     pub async fn tidy(&self) -> Result<(), PortError> {
         let limits = &self.0.limits;
         sqlx::query("select berth.trim_history($1, $2, $3, $4, $5), berth.sweep_removed()")
-            .bind(write::number(limits.events)?)
-            .bind(write::number(limits.runs_of_a_key)?)
-            .bind(write::number(limits.runs)?)
-            .bind(write::number(limits.versions)?)
-            .bind(write::number(limits.requests)?)
+            .bind(value::number(limits.events)?)
+            .bind(value::number(limits.runs_of_a_key)?)
+            .bind(value::number(limits.runs)?)
+            .bind(value::number(limits.versions)?)
+            .bind(value::number(limits.requests)?)
             .execute(&self.0.pool)
             .await
             .map_err(|e| error::port(self.place(), "tidying up", &e))?;

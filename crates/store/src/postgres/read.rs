@@ -1,6 +1,7 @@
 //! Rows as values. Every answer comes from one instant: a writer beside it changes nothing of it.
 
 use super::error;
+use crate::value::{signed, unsigned};
 use berth_model::Time;
 use berth_model::hash::Hash;
 use berth_model::ids::{AppName, Key, StackName};
@@ -9,7 +10,6 @@ use berth_ports::{Answer, PortError, Query, SecretRow, Snapshot};
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow};
-use sqlx::types::Json;
 use sqlx::{Connection, Postgres, Row};
 
 /// Rows come one by one: all of a large table at once would be twice its size in memory, and a process keeps much of
@@ -47,11 +47,11 @@ pub(super) async fn snapshot(place: &str, pool: &PgPool) -> Result<Snapshot, Por
         Ok((Key::parse(&key).ok_or_else(|| place.unreadable(&key, "it is not a name"))?, record))
     };
     // In the order of bytes, as the engine's is.
-    let records = sqlx::query("select key, body from berth.records order by key collate \"C\"");
+    let records = sqlx::query("select key, body::text from berth.records order by key collate \"C\"");
     let snapshot = Snapshot {
         records: reader.each(records, record).await?,
         intents: reader
-            .bodies(sqlx::query("select op, body from berth.intents order by op collate \"C\""))
+            .bodies(sqlx::query("select op, body::text from berth.intents order by op collate \"C\""))
             .await?,
         statuses: reader.statuses().await?,
         secrets: reader.secrets().await?,
@@ -71,13 +71,13 @@ pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<An
         Query::Events { after, key, limit } => {
             let statement = match key {
                 None => sqlx::query(
-                    "select id, body from (select id, body from berth.events where id > $1 \
+                    "select id, body::text from (select id, body from berth.events where id > $1 \
                      order by id desc limit $2) e order by id",
                 )
                 .bind(signed(after))
                 .bind(i64::from(limit)),
                 Some(key) => sqlx::query(
-                    "select id, body from (select id, body from berth.events where id > $1 and key = $3 \
+                    "select id, body::text from (select id, body from berth.events where id > $1 and key = $3 \
                      order by id desc limit $2) e order by id",
                 )
                 .bind(signed(after))
@@ -88,7 +88,7 @@ pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<An
         }
         Query::Runs { key, limit } => reader
             .bodies(
-                sqlx::query("select id, body from berth.runs where key = $1 order by id desc limit $2")
+                sqlx::query("select id, body::text from berth.runs where key = $1 order by id desc limit $2")
                     .bind(key.to_string())
                     .bind(i64::from(limit)),
             )
@@ -130,7 +130,8 @@ impl Reader<'_> {
     }
 
     async fn statuses<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, PortError> {
-        self.bodies(sqlx::query("select key, body from berth.statuses order by key collate \"C\"")).await
+        self.bodies(sqlx::query("select key, body::text from berth.statuses order by key collate \"C\""))
+            .await
     }
 
     async fn secrets(&mut self) -> Result<Vec<SecretRow>, PortError> {
@@ -177,7 +178,7 @@ impl Reader<'_> {
 
     async fn requests(&mut self, after: u64) -> Result<Vec<(u64, berth_model::event::Request)>, PortError> {
         let statement =
-            sqlx::query("select number, body from berth.requests where number > $1 order by number")
+            sqlx::query("select number, body::text from berth.requests where number > $1 order by number")
                 .bind(signed(after));
         let read = |place: Place<'_>, row: &PgRow| {
             let number: i64 = place.get(row, 0)?;
@@ -189,8 +190,8 @@ impl Reader<'_> {
 
 impl Place<'_> {
     fn body<T: DeserializeOwned>(self, row: &PgRow, column: usize, name: &str) -> Result<T, PortError> {
-        let body: Json<&serde_json::value::RawValue> = row.try_get(column).map_err(|e| self.port(&e))?;
-        serde_json::from_str(body.0.get()).map_err(|e| self.unreadable(name, &e.to_string()))
+        let body: &str = row.try_get(column).map_err(|e| self.port(&e))?;
+        serde_json::from_str(body).map_err(|e| self.unreadable(name, &e.to_string()))
     }
 
     pub(super) fn get<'r, T>(self, row: &'r PgRow, column: usize) -> Result<T, PortError>
@@ -220,14 +221,4 @@ impl Place<'_> {
             ),
         }
     }
-}
-
-/// The numbers here are never below zero.
-pub(super) fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
-}
-
-/// A number beyond what the database can hold is after everything that it holds.
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -1,13 +1,11 @@
 //! Desired state as rows: all of them, or what changed since. Each row becomes the text of a manifest, so that rows
 //! and files are read by the same rules.
 
-use super::read::{Place, unsigned};
+use super::read::Place;
 use super::{Postgres, error};
+use crate::value::unsigned;
 use berth_ports::PortError;
-use serde_json::value::RawValue;
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +35,8 @@ impl Postgres {
     pub async fn rows(&self, since: Option<&str>) -> Result<Rows, PortError> {
         let place = Place(self.place());
         let found = sqlx::query(
-            "select key, kind, name, tenant, stage, formerly, template, spec, generation, \
+            "select key, kind, name, tenant, stage, formerly, \
+             case when not spec ? 'template' then template end, spec::text, generation, \
              deletion_requested_at is not null or removed, upto::text from berth.changes($1::text::xid8) \
              order by key collate \"C\"",
         )
@@ -88,26 +87,16 @@ fn manifest(place: Place<'_>, row: &PgRow) -> Result<String, PortError> {
             text.push_str(&format!("  {key}: {}\n", quoted(&value)));
         }
     }
-    let spec: Json<&RawValue> = row.try_get(7).map_err(|e| place.port(&e))?;
-    let spec = spec.0.get().trim();
-    let rest = spec.strip_prefix('{').unwrap_or(spec);
+    let spec: String = place.get(row, 7)?;
+    let rest = spec.strip_prefix('{').unwrap_or(&spec);
     text.push_str("spec: {");
-    if let Some(template) = word(6)?.filter(|_| stack && !names_template(spec)) {
-        let comma = if rest.trim_start().starts_with('}') { "" } else { ", " };
+    if let Some(template) = word(6)? {
+        let comma = if rest.starts_with('}') { "" } else { ", " };
         text.push_str(&format!("\"template\": {}{comma}", quoted(&template)));
     }
     text.push_str(rest);
     text.push('\n');
     Ok(text)
-}
-
-fn names_template(spec: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        template: Option<&'a RawValue>,
-    }
-    serde_json::from_str::<Named<'_>>(spec).is_ok_and(|n| n.template.is_some())
 }
 
 /// A JSON string, which is a YAML one too.

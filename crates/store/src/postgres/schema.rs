@@ -2,13 +2,11 @@
 //! both change it.
 
 use super::error::{self, OpenError};
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use crate::migrations;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, SqlSafeStr};
-use std::borrow::Cow;
 
-/// Number, name and text of each migration, in order.
-pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
+const MIGRATIONS: &migrations::Files = &[
     (1, "state", include_str!("../../../../migrations/postgres/0001_state.sql")),
     (2, "desired", include_str!("../../../../migrations/postgres/0002_desired.sql")),
     (3, "views", include_str!("../../../../migrations/postgres/0003_views.sql")),
@@ -16,15 +14,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
 ];
 
 fn migrator() -> Migrator {
-    let migrations = MIGRATIONS
-        .iter()
-        .map(|(version, name, text)| {
-            // Not put together from anything: these are the files of the repository.
-            let sql = AssertSqlSafe(*text).into_sql_str();
-            Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
-        })
-        .collect();
-    let mut migrator = Migrator::with_migrations(migrations);
+    let mut migrator = migrations::migrator(MIGRATIONS);
     // Beside what it is about, where this user may write: in many databases nobody may write to `public`.
     migrator.create_schema("berth");
     migrator.dangerous_set_table_name("berth.migrations");
@@ -45,7 +35,7 @@ pub(super) async fn check(place: &str, db: &mut PgConnection) -> Result<(), Open
         .fetch_one(db)
         .await
         .map_err(|e| error::open(place, &e))?;
-    let known = MIGRATIONS.last().map_or(0, |m| m.0);
+    let known = migrations::known(MIGRATIONS);
     if have < Some(known) {
         let what = format!("schema {}; this one reads {known}", have.unwrap_or(0));
         return Err(OpenError::Schema { place: place.to_owned(), what });
@@ -54,21 +44,7 @@ pub(super) async fn check(place: &str, db: &mut PgConnection) -> Result<(), Open
 }
 
 #[cfg(test)]
-mod tests {
-    use super::MIGRATIONS;
-    use std::path::Path;
-
-    /// A file that is forgotten in the list would never run.
-    #[test]
-    fn every_file_of_the_folder_is_embedded() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/postgres");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        let listed: Vec<String> =
-            MIGRATIONS.iter().map(|(number, name, _)| format!("{number:04}_{name}.sql")).collect();
-        assert_eq!(files, listed);
-    }
+#[test]
+fn every_file_of_the_folder_is_embedded() {
+    migrations::assert_complete("postgres", MIGRATIONS);
 }

@@ -3,13 +3,13 @@
 use super::error;
 use crate::limit::Limits;
 use crate::secret;
+use crate::value::{self, app_column, number};
 use berth_model::Time;
-use berth_model::ids::{AppName, Key};
+use berth_model::ids::Key;
 use berth_model::record::{Run, Version};
 use berth_ports::{Change, PortError, SecretRow};
 use serde::Serialize;
 use sqlx::postgres::{PgArguments, PgConnection};
-use sqlx::types::Json;
 use sqlx::{Postgres, Row};
 use std::collections::BTreeSet;
 
@@ -67,7 +67,7 @@ impl<'a> Writer<'a> {
         match change {
             Change::Record(key, record) => {
                 let statement = sqlx::query(
-                    "insert into berth.records (key, body) values ($1, $2) \
+                    "insert into berth.records (key, body) values ($1, $2::text::jsonb) \
                      on conflict (key) do update set body = excluded.body",
                 );
                 self.run(statement.bind(key.to_string()).bind(json(record)?)).await
@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
             Change::Forget(key) => self.forget(key).await,
             Change::Intent(intent) => {
                 let statement = sqlx::query(
-                    "insert into berth.intents (op, body) values ($1, $2) \
+                    "insert into berth.intents (op, body) values ($1, $2::text::jsonb) \
                      on conflict (op) do update set body = excluded.body",
                 );
                 self.run(statement.bind(intent.op.to_string()).bind(json(intent)?)).await
@@ -85,7 +85,7 @@ impl<'a> Writer<'a> {
             }
             Change::Status(status) => {
                 let statement = sqlx::query(
-                    "insert into berth.statuses (key, body) values ($1, $2) \
+                    "insert into berth.statuses (key, body) values ($1, $2::text::jsonb) \
                      on conflict (key) do update set body = excluded.body",
                 );
                 self.run(statement.bind(status.key.to_string()).bind(json(status)?)).await
@@ -93,7 +93,7 @@ impl<'a> Writer<'a> {
             Change::Event(event) => {
                 self.events = true;
                 let statement = sqlx::query(
-                    "insert into berth.events (id, key, body) values ($1, $2, $3) \
+                    "insert into berth.events (id, key, body) values ($1, $2, $3::text::jsonb) \
                      on conflict (id) do update set key = excluded.key, body = excluded.body",
                 );
                 self.run(statement.bind(number(event.id)?).bind(event.key.to_string()).bind(json(event)?))
@@ -108,7 +108,8 @@ impl<'a> Writer<'a> {
                 self.run(statement.bind(stack).bind(app_column(app.as_ref())).bind(name)).await
             }
             Change::Request { at, request } => {
-                let statement = sqlx::query("insert into berth.requests (at, body) values ($1, $2)");
+                let statement =
+                    sqlx::query("insert into berth.requests (at, body) values ($1, $2::text::jsonb)");
                 self.run(statement.bind(at.0).bind(json(request)?)).await
             }
             Change::RequestsDone(upto) => {
@@ -142,7 +143,7 @@ impl<'a> Writer<'a> {
     async fn add_run(&mut self, run: &'a Run) -> Result<(), PortError> {
         self.runs_of.insert(&run.key);
         let statement = sqlx::query(
-            "insert into berth.runs (id, key, body) values ($1, $2, $3) \
+            "insert into berth.runs (id, key, body) values ($1, $2, $3::text::jsonb) \
              on conflict (id) do update set key = excluded.key, body = excluded.body",
         );
         self.run(statement.bind(number(run.id)?).bind(run.key.to_string()).bind(json(run)?)).await
@@ -225,23 +226,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// How an app stands in a column that is part of a key.
-pub(super) fn app_column(app: Option<&AppName>) -> String {
-    app.map(ToString::to_string).unwrap_or_default()
-}
-
-/// PostgreSQL keeps no NUL in a text; what holds one is refused before it breaks the transaction.
-fn json<T: Serialize>(value: &T) -> Result<Json<Box<serde_json::value::RawValue>>, PortError> {
-    let text = serde_json::to_string(value).map_err(|e| PortError::Refused {
-        why: format!("a value cannot be written as JSON ({e}): a fault in Berth"),
-    })?;
-    let text = text.replace("\\u0000", "\\ufffd");
-    serde_json::value::RawValue::from_string(text).map(Json).map_err(|e| PortError::Refused {
-        why: format!("a value cannot be written as JSON ({e}): a fault in Berth"),
-    })
-}
-
-pub(super) fn number(n: u64) -> Result<i64, PortError> {
-    i64::try_from(n)
-        .map_err(|_| PortError::Refused { why: format!("the number {n} is too large for the database") })
+/// PostgreSQL keeps no NUL in a text; what holds one is mended before it breaks the transaction.
+fn json<T: Serialize>(value: &T) -> Result<String, PortError> {
+    let text = value::json(value)?;
+    Ok(if text.contains("\\u0000") { text.replace("\\u0000", "\\ufffd") } else { text })
 }

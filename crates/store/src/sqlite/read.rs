@@ -1,7 +1,7 @@
 //! Rows as values. Every answer comes from one instant: a writer beside it changes nothing of it.
 
 use super::error::{self, MOVE_AWAY};
-use super::write::app_column;
+use crate::value::{app_column, signed, unsigned};
 use berth_model::Time;
 use berth_model::hash::Hash;
 use berth_model::ids::{AppName, Key, StackName};
@@ -210,14 +210,4 @@ impl File<'_> {
             why: format!("a row of {} ({name}) cannot be read: {why}; {MOVE_AWAY}", self.0.display()),
         }
     }
-}
-
-/// SQLite counts from below zero; the numbers here never do.
-fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
-}
-
-/// A number beyond what SQLite can hold is after everything that it holds.
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }

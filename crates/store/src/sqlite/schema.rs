@@ -2,14 +2,12 @@
 //! newer Berth must never be changed.
 
 use super::error::{self, OpenError};
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use crate::migrations;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, SqlSafeStr};
-use std::borrow::Cow;
 use std::path::Path;
 
-/// Number, name and text of each migration, in order.
-pub(super) const MIGRATIONS: &[(i64, &str, &str)] =
+pub(super) const MIGRATIONS: &migrations::Files =
     &[(1, "state", include_str!("../../../../migrations/sqlite/0001_state.sql"))];
 
 /// `BRTH`, as the first migration writes it.
@@ -28,7 +26,7 @@ pub(super) enum Found {
 
 /// The newest schema that is known here.
 pub(super) fn known() -> i64 {
-    MIGRATIONS.last().map_or(0, |(version, _, _)| *version)
+    migrations::known(MIGRATIONS)
 }
 
 /// Reads whose file it is, and changes nothing.
@@ -62,36 +60,14 @@ pub(super) async fn look(path: &Path, db: &mut SqliteConnection) -> Result<Found
 
 /// Brings the file up to date. The caller holds the lock.
 pub(super) async fn migrate(path: &Path, db: &mut SqliteConnection) -> Result<(), OpenError> {
-    let migrations = MIGRATIONS
-        .iter()
-        .map(|(version, name, text)| {
-            // Not put together from anything: these are the files of the repository.
-            let sql = AssertSqlSafe(*text).into_sql_str();
-            Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
-        })
-        .collect();
-    Migrator::with_migrations(migrations).run_direct(None, db, false).await.map_err(|e| match e {
+    migrations::migrator(MIGRATIONS).run_direct(None, db, false).await.map_err(|e| match e {
         MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => error::open(path, &e),
         other => OpenError::Schema { path: path.to_owned(), what: other.to_string() },
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::MIGRATIONS;
-    use std::path::Path;
-
-    /// A file that is forgotten in the list would never run.
-    #[test]
-    fn every_file_of_the_folder_is_embedded() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/sqlite");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        let listed: Vec<String> =
-            MIGRATIONS.iter().map(|(number, name, _)| format!("{number:04}_{name}.sql")).collect();
-        assert_eq!(files, listed);
-    }
+#[test]
+fn every_file_of_the_folder_is_embedded() {
+    migrations::assert_complete("sqlite", MIGRATIONS);
 }

@@ -3,11 +3,11 @@
 use super::error;
 use crate::limit::Limits;
 use crate::secret;
+use crate::value::{app_column, json, number};
 use berth_model::Time;
-use berth_model::ids::{AppName, Key};
+use berth_model::ids::Key;
 use berth_model::record::{Run, Version};
 use berth_ports::{Change, PortError, SecretRow};
-use serde::Serialize;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Row, Sqlite};
 use std::collections::BTreeSet;
@@ -250,20 +250,4 @@ impl<'a> Writer<'a> {
         )
         .await
     }
-}
-
-/// How an app stands in a column that is part of a key.
-pub(super) fn app_column(app: Option<&AppName>) -> String {
-    app.map(ToString::to_string).unwrap_or_default()
-}
-
-fn json<T: Serialize>(value: &T) -> Result<String, PortError> {
-    serde_json::to_string(value).map_err(|e| PortError::Refused {
-        why: format!("a value cannot be written as JSON ({e}): a fault in Berth"),
-    })
-}
-
-fn number(n: u64) -> Result<i64, PortError> {
-    i64::try_from(n)
-        .map_err(|_| PortError::Refused { why: format!("the number {n} is too large for the state file") })
 }
