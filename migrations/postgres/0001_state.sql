@@ -176,6 +176,16 @@ end $$;
 create trigger tell_requests after insert on berth.requests
     for each statement execute function berth.tell_requests();
 
+-- Tokens of the API. The text of a token is nowhere: it is recognised by its SHA-256.
+create table berth.tokens (
+    name    text   primary key,
+    tenant  text,                             -- null: it reaches everybody's stacks
+    role    text   not null check (role in ('viewer', 'developer', 'admin', 'owner')),
+    hash    bytea  not null unique,
+    made    bigint not null,
+    expires bigint
+);
+
 -- Who changed what. `login` cannot be chosen by the session, `who` can.
 create table berth.audit_log (
     id         bigint      generated always as identity primary key,
@@ -189,6 +199,7 @@ create table berth.audit_log (
     outcome    text        not null
 );
 create index audit_log_at on berth.audit_log (at);
+create index audit_log_of_key on berth.audit_log (key, id);
 
 -- Who acts: the name of a token where the daemon or the portal gives one, else the login.
 create function berth.actor() returns text language sql stable

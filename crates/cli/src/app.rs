@@ -10,17 +10,15 @@ use berth_api::Hold;
 use berth_engine::Engine;
 use berth_manifest::{Diagnostic, Input, Severity};
 use berth_model::config::Config;
-use berth_model::event::Event;
 use berth_model::ids::Key;
-use berth_model::record::StackStatus;
-use berth_ports::{PortError, Wanted};
+use berth_ports::Wanted;
 use berth_source::{Directory, Manifests, Reading};
 use berth_store::{Held, Hints, Memory};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Everything that one process needs.
@@ -140,6 +138,34 @@ impl App {
         }
     }
 
+    /// `Err` says why it cannot be relied on yet.
+    ///
+    /// # Errors
+    /// Each reason in words.
+    pub fn ready(&self) -> Result<(), Vec<String>> {
+        let mut why: Vec<String> = self.unread().iter().cloned().collect();
+        why.extend(self.engine.unseen().into_iter().map(|(backend, trouble)| match trouble {
+            Some(trouble) => format!("backend {backend}: {trouble}"),
+            None => format!("backend {backend} was not looked at yet"),
+        }));
+        if why.is_empty() { Ok(()) } else { Err(why) }
+    }
+
+    /// What guards hold.
+    #[must_use]
+    pub fn holds(&self) -> Vec<Hold> {
+        self.engine
+            .holds()
+            .into_iter()
+            .map(|h| Hold {
+                backend: h.backend.to_string(),
+                token: h.token,
+                removing: h.removing,
+                recreating: h.recreating,
+            })
+            .collect()
+    }
+
     /// Whether all that can be done without a person is done.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -236,42 +262,4 @@ pub fn text_of(registry: &prometheus::Registry) -> String {
         tracing::warn!(%error, "the metrics could not be written");
     }
     text
-}
-
-impl berth_api::Fleet for App {
-    async fn statuses(&self) -> Result<Vec<StackStatus>, PortError> {
-        Ok(self.engine.statuses())
-    }
-    async fn status(&self, key: &Key) -> Result<Option<StackStatus>, PortError> {
-        Ok(self.engine.status_of(key))
-    }
-    async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {
-        self.store.events_after(after, limit).await
-    }
-    fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.engine.events()
-    }
-    fn ready(&self) -> Result<(), Vec<String>> {
-        let mut why: Vec<String> = self.unread().iter().cloned().collect();
-        why.extend(self.engine.unseen().into_iter().map(|(backend, trouble)| match trouble {
-            Some(trouble) => format!("backend {backend}: {trouble}"),
-            None => format!("backend {backend} was not looked at yet"),
-        }));
-        if why.is_empty() { Ok(()) } else { Err(why) }
-    }
-    fn metrics(&self) -> String {
-        text_of(&self.engine.metrics().registry)
-    }
-    fn holds(&self) -> Vec<Hold> {
-        self.engine
-            .holds()
-            .into_iter()
-            .map(|h| Hold {
-                backend: h.backend.to_string(),
-                token: h.token,
-                removing: h.removing,
-                recreating: h.recreating,
-            })
-            .collect()
-    }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use berth_manifest::Input;
+use berth_model::access::Token;
 use berth_model::config::{Config, StatePlace};
 use berth_model::event::Event;
 use berth_ports::{Answer, Change, PortError, Query, Snapshot, Store};
@@ -77,6 +78,17 @@ impl AnyStore {
     pub async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {
         match self.query(Query::Events { after, key: None, limit }).await? {
             Answer::Events(events) => Ok(events),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// All tokens.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn tokens(&self) -> Result<Vec<Token>, PortError> {
+        match self.query(Query::Tokens).await? {
+            Answer::Tokens(all) => Ok(all),
             _ => Ok(Vec::new()),
         }
     }

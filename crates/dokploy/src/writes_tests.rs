@@ -102,6 +102,10 @@ fn bodies() {
                 false,
             ),
         ),
+        (
+            Write::Restart { app: "a".into(), service: "web-1".into() },
+            ("application.reload", json!({"applicationId": "a", "appName": "web-1"}), false),
+        ),
         (Write::DeleteApp { id: "a".into() }, ("application.delete", json!({"applicationId": "a"}), true)),
     ];
     for (write, expected) in table {

@@ -49,7 +49,12 @@ impl<W: World> Engine<W> {
                     state.secrets.remove(&stack, app.as_ref(), &name);
                 }
                 Change::RequestsDone(n) => state.last_request = n,
-                Change::Run(_) | Change::Version(_) | Change::Request { .. } => {}
+                Change::Run(_)
+                | Change::Version(_)
+                | Change::Request { .. }
+                | Change::Token(_)
+                | Change::RevokeToken(_)
+                | Change::Audit(_) => {}
             }
         }
         Ok(())

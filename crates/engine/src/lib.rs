@@ -25,7 +25,7 @@ mod view;
 pub use metrics::{METRICS, Metrics, standing_by};
 pub use queue::Lane;
 pub use state::{BackendOptions, Options};
-pub use view::{Event, HoldView, Planned};
+pub use view::{Event, HoldView, Planned, Proposal};
 
 use berth_model::ids::{BackendName, Key};
 use berth_ports::{Clock, PortError, Store, World};

@@ -2,6 +2,7 @@
 //!
 //! It reads memory and the vault; it asks and changes nothing outside.
 
+use crate::view::Proposal;
 use crate::{Engine, version};
 use berth_model::Secret;
 use berth_model::condition::Reason;
@@ -21,10 +22,17 @@ impl<W: World> Engine<W> {
     pub(crate) async fn think(
         &self,
         key: &Key,
+        proposal: &Proposal,
         record: &mut Record,
         observed: &mut Observed,
     ) -> Result<Thought, PortError> {
-        let (intents, held, transient, account_room, check_registry) = self.circumstances(key);
+        let stack = match (proposal, key) {
+            (Proposal::Stack(stack), _) => Some(stack.clone()),
+            (Proposal::AsWanted, Key::Stack(name)) => self.state().wanted.stacks.get(name).cloned(),
+            (Proposal::AsWanted, Key::Project(_)) | (Proposal::Nothing, _) => None,
+        };
+        let (intents, held, transient, account_room, check_registry) =
+            self.circumstances(key, stack.as_deref());
         let mut policy = Policy {
             now: self.now(),
             owner: &self.options.owner,
@@ -32,7 +40,7 @@ impl<W: World> Engine<W> {
             verify: transient.0,
             held,
             room: account_room,
-            project_declared: self.project_declared(key),
+            project_declared: stack.as_ref().is_some_and(|s| self.project_declared(s)),
             check_registry,
             pull: transient.1,
             restoring: BTreeMap::new(),
@@ -55,9 +63,9 @@ impl<W: World> Engine<W> {
                 Ok(Thought { plan: berth_plan::plan_project(&input, &policy), desired: None })
             }
             Key::Stack(name) => {
-                let stack = self.state().wanted.stacks.get(name).cloned();
                 let Some(stack) = stack else {
-                    let plan = if self.may_remove(key, record) {
+                    let meant = matches!(proposal, Proposal::Nothing);
+                    let plan = if meant || self.may_remove(key, record) {
                         let input = input(name, None, &[], false, record, &intents, observed);
                         berth_plan::plan(input, &policy)
                     } else {
@@ -103,10 +111,14 @@ impl<W: World> Engine<W> {
     }
 
     #[allow(clippy::type_complexity)]
-    fn circumstances(&self, key: &Key) -> (Vec<Intent>, Option<String>, (bool, bool), Option<u64>, bool) {
+    fn circumstances(
+        &self,
+        key: &Key,
+        stack: Option<&Stack>,
+    ) -> (Vec<Intent>, Option<String>, (bool, bool), Option<u64>, bool) {
         let mut state = self.state();
-        let backend = state.backend_of(key);
-        let wanted = state.is_wanted(key);
+        let backend = stack.map_or_else(|| state.backend_of(key), |s| Some(s.target.backend.clone()));
+        let wanted = stack.is_some() || state.is_wanted(key);
         // A project that another stack may have made is not made again before it is known whether it was. What is being
         // made just now is waited for by who wants to make it too.
         let shares = |i: &Intent| {
@@ -249,11 +261,9 @@ impl<W: World> Engine<W> {
         Ok(found.and_then(|v| version::open(&self.parts.vault, stack, app, hash, &v.sealed, today)))
     }
 
-    fn project_declared(&self, key: &Key) -> bool {
-        let Key::Stack(name) = key else { return false };
-        let state = self.state();
-        let Some(target) = state.wanted.stacks.get(name).map(|s| &s.target) else { return false };
-        state.wanted.projects.get(target.project.project()).is_some_and(|project| {
+    fn project_declared(&self, stack: &Stack) -> bool {
+        let target = &stack.target;
+        self.state().wanted.projects.get(target.project.project()).is_some_and(|project| {
             target.environment == "production" || project.environments.contains_key(&target.environment)
         })
     }

@@ -29,8 +29,35 @@ object!(
         "reservedNames" reserved_names: At<Vec<At<Words>>>,
         /// Where the status API listens. `127.0.0.1:9477` by default.
         "listen" listen: At<Words>,
+        /// How the API behaves.
+        "api" api: RawApi,
         /// Times.
         "intervals" intervals: RawIntervals,
+    }
+);
+
+object!(
+    /// How the API behaves.
+    RawApi {
+        /// What may be done without a token: `read` or `none`. `read` by default where it listens on loopback and stacks
+        /// come from a directory only.
+        "anonymous" anonymous: At<Words>,
+        /// Requests a second of one caller. 50 by default; for a moment four times as many are taken.
+        "requestsPerSecond" requests_per_second: At<u32>,
+        /// Serve with this certificate, and nothing without. Its files are read again when they change.
+        "tls" tls: At<RawTls>,
+    }
+);
+
+object!(
+    /// A certificate.
+    RawTls {
+        /// The PEM file of the certificate and its chain.
+        #[schemars(required)]
+        "certificate" certificate: At<Words>,
+        /// The PEM file of its key.
+        #[schemars(required)]
+        "key" key: At<Words>,
     }
 );
 

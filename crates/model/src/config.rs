@@ -3,6 +3,7 @@
 use crate::ids::{BackendName, Owner, ProjectName};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,8 +28,30 @@ pub struct Config {
     pub reserved_names: Vec<String>,
     /// Where the status API listens.
     pub listen: std::net::SocketAddr,
+    /// How the API behaves.
+    pub api: Api,
     /// Times.
     pub intervals: Intervals,
+}
+
+/// How the API behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Whether one may read without a token.
+    pub anonymous: bool,
+    /// Requests a second of one caller.
+    pub per_second: NonZeroU32,
+    /// With a certificate.
+    pub tls: Option<Tls>,
+}
+
+/// A certificate with its chain, and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those between it and the root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Where the state is kept.

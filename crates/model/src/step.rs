@@ -210,6 +210,15 @@ pub enum Step {
         /// Why, in words.
         because: String,
     },
+    /// Start an app's containers anew.
+    Restart {
+        /// Which app.
+        app: AppName,
+        /// Its application.
+        id: AppId,
+        /// Its service.
+        service: ServiceName,
+    },
     /// Delete an application.
     DeleteApp {
         /// Which app it was.
@@ -260,7 +269,7 @@ impl Step {
             | Step::RemoveChild { .. }
             | Step::DeleteApp { .. } => Phase::Create,
             Step::UpdateApp { .. } => Phase::Configure,
-            Step::Deploy { .. } => Phase::Deploy,
+            Step::Deploy { .. } | Step::Restart { .. } => Phase::Deploy,
             Step::Probe { .. } => Phase::Health,
         }
     }

@@ -5,12 +5,14 @@
 
 mod error;
 mod platform;
+mod rows;
 mod store;
 mod vault;
 mod wanted;
 
 pub use error::PortError;
 pub use platform::{BackendState, Breaker, Diagnosis, Finding, Pace, Platform, Prober, Registry, Severity};
+pub use rows::{Asked, Draft, Expect, Fault, Put, Refused};
 pub use store::{Answer, Change, Query, SecretRow, Snapshot, Store};
 pub use vault::{SealedFor, Vault};
 pub use wanted::{Trust, Wanted};

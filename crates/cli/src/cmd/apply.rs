@@ -93,7 +93,7 @@ fn verdict(app: &App, settled: bool, took: Duration) -> ExitCode {
         .collect();
     let took = out::seconds(took);
     if !app.has_read() {
-        let why = berth_api::Fleet::ready(app).err().unwrap_or_default().join("; ");
+        let why = app.ready().err().unwrap_or_default().join("; ");
         anstream::eprintln!("{}: {why}", out::paint(out::BAD, "not applied"));
         return ExitCode::FAILURE;
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use berth_model::config::{Config, StatePlace};
 use berth_ports::{Platform, Severity};
 use berth_store::Postgres;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -67,14 +67,15 @@ async fn alone(
 ) -> Result<()> {
     let lock = store.file()?.lock().await?;
     let app = App::new(config, store.clone(), Door::open()?, None).await?;
-    let listener = listen(&app.config).await?;
-    let address = listener.local_addr().context("the status API's address")?;
+    let listener = listen(&app.config)?;
+    let address = listener.local_addr().context("the API's address")?;
     told(&app.config, address);
     signals(stop.clone())?;
-    let serving = tokio::spawn(berth_api::serve(app.clone(), listener, stop.clone()));
+    let front = Arc::new(Front::alone(app.clone()));
+    let serving = tokio::spawn(serve(front.clone(), app.config.clone(), listener, stop.clone()));
     let feeding = tokio::spawn(app.clone().feed(None, stop.clone()));
     tokio::spawn(diagnose(app.clone()));
-    tokio::spawn(tell_supervisor(app.clone()));
+    tokio::spawn(tell_supervisor(front));
     if let Some(live) = &mut live {
         live.line(&format!("berth runs; status on http://{address}, stop with Ctrl-C"));
     }
@@ -105,12 +106,12 @@ async fn alone(
 
 /// One of several daemons on one database.
 async fn in_turns(config: Config, store: Postgres, args: &Run, stop: CancellationToken) -> Result<()> {
-    let front = Arc::new(Front::new(AnyStore::Database(store.clone())));
-    let listener = listen(&config).await?;
-    let address = listener.local_addr().context("the status API's address")?;
+    let front = Arc::new(Front::new(config.clone(), AnyStore::Database(store.clone())));
+    let listener = listen(&config)?;
+    let address = listener.local_addr().context("the API's address")?;
     told(&config, address);
     signals(stop.clone())?;
-    let serving = tokio::spawn(berth_api::serve(front.clone(), listener, stop.clone()));
+    let serving = tokio::spawn(serve(front.clone(), config.clone(), listener, stop.clone()));
     tokio::spawn(tell_supervisor(front.clone()));
     let beside = |app: &Arc<App>, term: &CancellationToken| {
         tokio::spawn(diagnose(app.clone()));
@@ -131,13 +132,20 @@ async fn end_when_settled(app: Arc<App>, stop: CancellationToken) {
     stop.cancel();
 }
 
-async fn listen(config: &Config) -> Result<tokio::net::TcpListener> {
+fn listen(config: &Config) -> Result<TcpListener> {
     let address = config.listen;
-    tokio::net::TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "the status API cannot listen on {address}; set another 'listen' in berth.yaml or use --listen"
-        )
+    let bound = TcpListener::bind(address).and_then(|l| l.set_nonblocking(true).map(|()| l));
+    bound.with_context(|| {
+        format!("the API cannot listen on {address}; set another 'listen' in berth.yaml or use --listen")
     })
+}
+
+/// Serves until told to stop. Without the API the daemon still does its work, so an error ends the API only.
+async fn serve(front: Arc<Front>, config: Config, listener: TcpListener, stop: CancellationToken) {
+    let (options, tls) = crate::front::served(&config);
+    if let Err(error) = berth_api::serve(front, listener, &options, tls, stop).await {
+        tracing::error!("the API is not served: {error}");
+    }
 }
 
 /// The first signal asks, the second one does not.
@@ -221,7 +229,8 @@ async fn watch(app: Arc<App>, mut live: Option<Live>, stop: CancellationToken) {
 
 /// Tells a supervisor that asked (`NOTIFY_SOCKET`) when the first look at everything is done, and from then on that
 /// this process is alive, if it wants to know.
-async fn tell_supervisor(fleet: Arc<impl berth_api::Fleet>) {
+async fn tell_supervisor(front: Arc<Front>) {
+    use berth_api::Fleet as _;
     let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
     let every = watchdog.map(|limit| Duration::from_micros(limit) / 3);
     let mut ready = false;
@@ -230,7 +239,7 @@ async fn tell_supervisor(fleet: Arc<impl berth_api::Fleet>) {
     let mut alive = tokio::time::Instant::now();
     while !ready || every.is_some() {
         tick.tick().await;
-        if !ready && fleet.ready().is_ok() {
+        if !ready && front.ready().is_ok() {
             notify("READY=1");
             ready = true;
         }

@@ -95,7 +95,13 @@ async fn set(given: Option<&Path>, named: &Named, from: Option<&Path>) -> Result
         sealed,
         at,
     };
-    let changes = vec![Change::Secret(row), again(named, at)];
+    let trace = super::trace(
+        "give secret",
+        Some(&named.key),
+        &snapshot,
+        &format!("done: {} at version {version}", named.name),
+    );
+    let changes = vec![Change::Secret(row), again(named, at), Change::Audit(trace)];
     store.commit(changes).await.context("the secret was not written")?;
     super::note_without_daemon(&config).await;
     anstream::eprintln!("{}: version {version} is kept", named.shown());
@@ -199,12 +205,15 @@ async fn list(given: Option<&Path>, stack: Option<&str>, output: Output) -> Resu
 async fn remove(given: Option<&Path>, named: &Named) -> Result<ExitCode> {
     let config = settings::load(given, Needs::Places)?;
     let store = AnyStore::open(&config).await?;
-    if !store.snapshot().await?.secrets.iter().any(|r| named.is(r)) {
+    let snapshot = store.snapshot().await?;
+    if !snapshot.secrets.iter().any(|r| named.is(r)) {
         bail!("there is no secret {}; 'berth secret list' shows what there is", named.shown());
     }
     let change =
         Change::RemoveSecret { stack: named.stack.clone(), app: named.app.clone(), name: named.name.clone() };
-    store.commit(vec![change, again(named, out::now())]).await.context("the secret was not removed")?;
+    let trace = super::trace("remove secret", Some(&named.key), &snapshot, &format!("done: {}", named.name));
+    let changes = vec![change, again(named, out::now()), Change::Audit(trace)];
+    store.commit(changes).await.context("the secret was not removed")?;
     anstream::eprintln!("{}: removed", named.shown());
     Ok(ExitCode::SUCCESS)
 }

@@ -360,6 +360,7 @@ impl Daemon {
                 let before = entry.clone();
                 entry.live = None;
                 entry.deploy_due = false;
+                entry.restart = None;
                 entry.rollout = Some(Box::new(Rollout {
                     hash: *hash,
                     token: token.clone(),
@@ -386,6 +387,11 @@ impl Daemon {
                     rollout.unanswered = false;
                 }
                 Ok(false)
+            }
+            Step::Restart { app, id, service } => {
+                self.call(&Write::Restart { app: id.clone(), service: service.clone() }, world)?;
+                self.record.apps.entry(app.clone()).or_default().restart = None;
+                Ok(true)
             }
             Step::DeleteApp { app, id, duplicate, .. } => {
                 self.call(&Write::DeleteApp { id: id.clone() }, world)?;

@@ -17,6 +17,7 @@ pub(crate) fn app_of(step: &Step) -> Option<&AppName> {
         | Step::UpdateChild { app, .. }
         | Step::RemoveChild { app, .. }
         | Step::Deploy { app, .. }
+        | Step::Restart { app, .. }
         | Step::DeleteApp { app, .. } => Some(app),
         _ => None,
     }

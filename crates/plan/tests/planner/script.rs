@@ -132,6 +132,11 @@ impl Script {
             ["verify"] => self.daemon.verify = true,
             // A person asked for a pull.
             ["pull"] => self.daemon.pull = true,
+            // Somebody asks for a restart of an app.
+            ["restart", app] => {
+                let entry = self.daemon.record.apps.get_mut(&AppName::new(app).unwrap());
+                entry.expect("an app that is there").restart = Some(self.world.now);
+            }
             // A guard holds the stack.
             ["hold", token] => self.daemon.held = Some(token.to_owned()),
             // Addresses that are left.

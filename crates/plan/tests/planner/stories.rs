@@ -38,6 +38,7 @@ stories! {
     one_field_changed,
     own_project,
     pull,
+    restart,
     quarantined,
     removed_app,
     removed_stack,

@@ -5,6 +5,7 @@
 
 mod error;
 mod lease;
+mod portal;
 mod read;
 mod rows;
 mod schema;
@@ -14,7 +15,7 @@ mod write;
 
 pub use error::OpenError as PostgresError;
 pub use lease::{Held, Hints, Leader, Lease, LeaseTimes};
-pub use rows::{Row, Rows};
+pub use rows::{Row, Rows, manifest_of};
 
 use crate::limit::Limits;
 use crate::value;
@@ -135,12 +136,13 @@ impl Postgres {
     /// The database cannot be written.
     pub async fn tidy(&self) -> Result<(), PortError> {
         let limits = &self.0.limits;
-        sqlx::query("select berth.trim_history($1, $2, $3, $4, $5), berth.sweep_removed()")
+        sqlx::query("select berth.trim_history($1, $2, $3, $4, $5, $6), berth.sweep_removed()")
             .bind(value::number(limits.events)?)
             .bind(value::number(limits.runs_of_a_key)?)
             .bind(value::number(limits.runs)?)
             .bind(value::number(limits.versions)?)
             .bind(value::number(limits.requests)?)
+            .bind(value::number(limits.audit)?)
             .execute(&self.0.pool)
             .await
             .map_err(|e| error::port(self.place(), "tidying up", &e))?;

@@ -1,8 +1,9 @@
 //! Rows as values. Every answer comes from one instant: a writer beside it changes nothing of it.
 
 use super::error;
-use crate::value::{signed, unsigned};
+use crate::value::{self, signed, unsigned};
 use berth_model::Time;
+use berth_model::access::{Audit, Token};
 use berth_model::hash::Hash;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::record::Version;
@@ -98,6 +99,30 @@ pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<An
         Query::Requests { after } => reader.requests(after).await.map(Answer::Requests),
         Query::Secrets => reader.secrets().await.map(Answer::Secrets),
         Query::Statuses => reader.statuses().await.map(Answer::Statuses),
+        Query::Record(key) => {
+            let statement = sqlx::query("select key, body::text from berth.records where key = $1");
+            reader.bodies(statement.bind(key.to_string())).await.map(|mut all| Answer::Record(all.pop()))
+        }
+        Query::Token(hash) => {
+            let statement = sqlx::query(
+                "select name, tenant, role, hash, made, expires from berth.tokens where hash = $1",
+            );
+            reader.tokens(statement.bind(hash.0.to_vec())).await.map(Answer::Tokens)
+        }
+        Query::Tokens => {
+            let statement = sqlx::query(
+                "select name, tenant, role, hash, made, expires from berth.tokens order by name collate \"C\"",
+            );
+            reader.tokens(statement).await.map(Answer::Tokens)
+        }
+        Query::Audit { key, tenant, limit } => {
+            let statement = sqlx::query(
+                "select (extract(epoch from at) * 1000)::bigint, who, what, key, tenant, generation, outcome \
+                 from berth.audit_log where ($1::text is null or key = $1) and ($2::text is null or tenant = $2) \
+                 order by id desc limit $3",
+            );
+            reader.audit(statement.bind(key).bind(tenant).bind(i64::from(limit))).await.map(Answer::Audit)
+        }
     }
 }
 
@@ -148,6 +173,31 @@ impl Reader<'_> {
                 version: u32::try_from(version).map_err(|e| place.unreadable(&app, &e.to_string()))?,
                 at: Time(place.get(row, 4)?),
                 sealed: place.get(row, 5)?,
+            })
+        };
+        self.each(statement, read).await
+    }
+
+    async fn tokens(&mut self, statement: Statement) -> Result<Vec<Token>, PortError> {
+        let read = |place: Place<'_>, row: &PgRow| {
+            let (name, role): (String, String) = (place.get(row, 0)?, place.get(row, 2)?);
+            let (tenant, hash): (Option<String>, Vec<u8>) = (place.get(row, 1)?, place.get(row, 3)?);
+            value::token(name.clone(), tenant, &role, &hash, place.get(row, 4)?, place.get(row, 5)?)
+                .map_err(|why| place.unreadable(&name, why))
+        };
+        self.each(statement, read).await
+    }
+
+    async fn audit(&mut self, statement: Statement) -> Result<Vec<Audit>, PortError> {
+        let read = |place: Place<'_>, row: &PgRow| {
+            Ok(Audit {
+                at: Time(place.get(row, 0)?),
+                who: place.get(row, 1)?,
+                what: place.get(row, 2)?,
+                key: place.get(row, 3)?,
+                tenant: place.get(row, 4)?,
+                generation: place.get::<Option<i64>>(row, 5)?.map(unsigned),
+                outcome: place.get(row, 6)?,
             })
         };
         self.each(statement, read).await
@@ -212,7 +262,7 @@ impl Place<'_> {
         error::port(self.0, "reading", error)
     }
 
-    fn unreadable(self, name: &str, why: &str) -> PortError {
+    pub(super) fn unreadable(self, name: &str, why: &str) -> PortError {
         PortError::Refused {
             why: format!(
                 "a row of the database {} ({name}) cannot be read: {why}; take it away, and Berth rebuilds what it \

@@ -4,7 +4,7 @@
 use super::read::Place;
 use super::{Postgres, error};
 use crate::value::unsigned;
-use berth_ports::PortError;
+use berth_ports::{Draft, PortError};
 use sqlx::postgres::PgRow;
 
 /// One row.
@@ -69,34 +69,59 @@ impl Postgres {
     }
 }
 
-fn read(place: Place<'_>, row: &PgRow) -> Result<Row, PortError> {
+pub(super) fn read(place: Place<'_>, row: &PgRow) -> Result<Row, PortError> {
     let gone: bool = place.get(row, 9)?;
     let generation: Option<i64> = place.get(row, 8)?;
     let manifest = if gone { None } else { Some(manifest(place, row)?) };
     Ok(Row { key: place.get(row, 0)?, manifest, generation: unsigned(generation.unwrap_or(0)) })
 }
 
-/// The row as a manifest. Its spec is taken over letter by letter: `1.10` must not become `1.1` on the way.
+/// The row as a manifest.
 fn manifest(place: Place<'_>, row: &PgRow) -> Result<String, PortError> {
     let word = |column: usize| place.get::<Option<String>>(row, column);
-    let (kind, name): (String, String) = (place.get(row, 1)?, place.get(row, 2)?);
-    let mut text = format!("apiVersion: berth.dev/v1\nkind: {kind}\nmetadata:\n  name: {}\n", quoted(&name));
-    let stack = kind == "Stack";
-    for (key, column) in [("tenant", 3), ("stage", 4), ("formerly", 5)] {
-        if let Some(value) = word(column)?.filter(|_| stack) {
-            text.push_str(&format!("  {key}: {}\n", quoted(&value)));
+    let (kind, name, spec): (String, String, String) =
+        (place.get(row, 1)?, place.get(row, 2)?, place.get(row, 7)?);
+    let mut metadata = Vec::new();
+    if kind == "Stack" {
+        metadata = vec![("tenant", word(3)?), ("stage", word(4)?), ("formerly", word(5)?)];
+    }
+    Ok(text(&kind, &name, &metadata, word(6)?.as_deref(), &spec))
+}
+
+/// What somebody wants to ask for, as the manifest that its row would be. The spec must be a JSON object.
+#[must_use]
+pub fn manifest_of(draft: &Draft) -> String {
+    let metadata = [
+        ("tenant", draft.tenant.clone()),
+        ("stage", draft.stage.clone()),
+        ("formerly", draft.formerly.clone()),
+    ];
+    text("Stack", draft.name.as_str(), &metadata, draft.template.as_deref(), &draft.spec)
+}
+
+/// The spec is taken over letter by letter: `1.10` must not become `1.1` on the way.
+fn text(
+    kind: &str,
+    name: &str,
+    metadata: &[(&str, Option<String>)],
+    template: Option<&str>,
+    spec: &str,
+) -> String {
+    let mut text = format!("apiVersion: berth.dev/v1\nkind: {kind}\nmetadata:\n  name: {}\n", quoted(name));
+    for (key, value) in metadata {
+        if let Some(value) = value {
+            text.push_str(&format!("  {key}: {}\n", quoted(value)));
         }
     }
-    let spec: String = place.get(row, 7)?;
-    let rest = spec.strip_prefix('{').unwrap_or(&spec);
+    let rest = spec.strip_prefix('{').unwrap_or(spec);
     text.push_str("spec: {");
-    if let Some(template) = word(6)? {
-        let comma = if rest.starts_with('}') { "" } else { ", " };
-        text.push_str(&format!("\"template\": {}{comma}", quoted(&template)));
+    if let Some(template) = template {
+        let comma = if rest.trim_start().starts_with('}') { "" } else { ", " };
+        text.push_str(&format!("\"template\": {}{comma}", quoted(template)));
     }
     text.push_str(rest);
     text.push('\n');
-    Ok(text)
+    text
 }
 
 /// A JSON string, which is a YAML one too.

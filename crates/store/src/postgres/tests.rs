@@ -176,7 +176,7 @@ async fn a_row_stays_until_its_stack_is_gone() {
 async fn history_is_bounded() {
     let server = Server::start();
     let url = server.database();
-    let limits = Limits { events: 3, runs_of_a_key: 1, runs: 1, versions: 1, requests: 1 };
+    let limits = Limits { events: 3, runs_of_a_key: 1, runs: 1, versions: 1, requests: 1, audit: 1 };
     let store = Postgres::open(&url).await.unwrap();
     let events = (1..=9).map(|n| Change::Event(event(n, stack("shop")))).collect();
     store.commit(events).await.unwrap();

@@ -5,6 +5,7 @@ use crate::limit::Limits;
 use crate::secret;
 use crate::value::{self, app_column, number};
 use berth_model::Time;
+use berth_model::access::{Audit, Token};
 use berth_model::ids::Key;
 use berth_model::record::{Run, Version};
 use berth_ports::{Change, PortError, SecretRow};
@@ -122,7 +123,48 @@ impl<'a> Writer<'a> {
                 );
                 self.run(statement.bind(number(self.limits.requests)?)).await
             }
+            Change::Token(token) => self.add_token(token).await,
+            Change::RevokeToken(name) => {
+                self.run(sqlx::query("delete from berth.tokens where name = $1").bind(name)).await
+            }
+            Change::Audit(entry) => self.add_audit(entry).await,
         }
+    }
+
+    async fn add_token(&mut self, token: &'a Token) -> Result<(), PortError> {
+        let statement = sqlx::query(
+            "insert into berth.tokens as t (name, tenant, role, hash, made, expires) values ($1, $2, $3, $4, $5, $6) \
+             on conflict (name) do update set name = excluded.name where t.hash = excluded.hash",
+        )
+        .bind(&token.name)
+        .bind(&token.tenant)
+        .bind(token.role.as_str())
+        .bind(&token.hash.0[..])
+        .bind(token.made.0)
+        .bind(token.expires.map(|t| t.0));
+        let done = statement.execute(&mut *self.db).await;
+        match done.map_err(|e| error::port(self.place, "making a token", &e))?.rows_affected() {
+            0 => Err(secret::token_exists(&token.name)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn add_audit(&mut self, entry: &'a Audit) -> Result<(), PortError> {
+        let statement = sqlx::query(
+            "insert into berth.audit_log (at, who, what, key, tenant, generation, outcome) \
+             values (berth.at($1), $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(entry.at.0)
+        .bind(&entry.who)
+        .bind(&entry.what)
+        .bind(&entry.key)
+        .bind(&entry.tenant)
+        .bind(entry.generation.map(number).transpose()?)
+        .bind(&entry.outcome);
+        self.run(statement).await?;
+        let statement =
+            sqlx::query("delete from berth.audit_log where id <= (select max(id) from berth.audit_log) - $1");
+        self.run(statement.bind(number(self.limits.audit)?)).await
     }
 
     async fn forget(&mut self, key: &Key) -> Result<(), PortError> {
