@@ -234,7 +234,7 @@ pub(crate) async fn put<F: Fleet>(
 #[allow(dead_code)]
 pub(crate) enum PutAnswer {
     /// The stack.
-    Stack(StackView),
+    Stack(Box<StackView>),
     /// With `dryRun`.
     Plan(Plan),
 }

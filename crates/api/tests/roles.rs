@@ -31,6 +31,9 @@ const VERBS: &[(&str, &str, &str, &str, u16)] = &[
     ("DELETE", "/api/v1/tokens/viewer-j", "", "owner", 204),
 ];
 
+/// Method, path, headers, body, and the status and code of the error.
+type Wrong<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 /// What must not have changed.
 fn state(fleet: &Arc<Fake>) -> String {
     format!(
@@ -159,7 +162,7 @@ async fn bodies_and_conditions_that_are_wrong_change_nothing() {
     let large = format!("{{\"spec\": {{\"x\": \"{}\"}}}}", "y".repeat(1 << 20));
     let put = "/api/v1/stacks/john";
     let scale = "/api/v1/stacks/john/apps/web/scale";
-    let cases: &[(&str, &str, &[(&str, &str)], &str, u16, &str)] = &[
+    let cases: &[Wrong] = &[
         ("PUT", put, &[], &large, 413, "tooLarge"),
         ("PUT", put, &[], "{\"spec\": {", 400, "badRequest"),
         ("PUT", put, &[], "[]", 422, "invalid"),

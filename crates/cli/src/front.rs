@@ -32,7 +32,7 @@ pub fn document() -> &'static str {
 /// How the API is served by these settings.
 #[must_use]
 pub fn served(config: &Config) -> (Options, Option<TlsFiles>) {
-    document();
+    let _ = document();
     let options = Options {
         anonymous: config.api.anonymous,
         per_second: config.api.per_second,

@@ -316,3 +316,42 @@ fn with_a_certificate_nothing_is_served_without() {
     let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
     assert!(answer.contains("{\"status\":\"healthy\"}"), "{answer}");
 }
+
+/// Requests made up from the API's own document, by a program that looks for those that break a server.
+#[test]
+fn whatever_is_asked_there_is_no_server_error() {
+    let tool = std::env::var("BERTH_SCHEMATHESIS").unwrap_or_else(|_| "schemathesis".to_owned());
+    let (place, server, url) = stage();
+    let daemon = Daemon::start(&place, &url, "a", "api: {requestsPerSecond: 10000}\n");
+    daemon.ready();
+    assert_eq!(server.psql(&url, &["-c", TEMPLATE]), "");
+    let owner = token(&place, &daemon, &["fuzzer", "--role", "owner"]);
+    assert_eq!(daemon.json("PUT", "/api/v1/stacks/blog", &owner, &json!({"template": "web"})).0, 201);
+    let examples = if std::env::var("BERTH_LONG").is_ok() { "300" } else { "15" };
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
+                  ignored_auth,unsupported_method";
+    let ask = |which: &[&str]| {
+        let ran = std::process::Command::new(&tool)
+            .args(["run", &format!("http://127.0.0.1:{}/api/v1/openapi.json", daemon.port)])
+            .args(["--header", &format!("Authorization: Bearer {owner}"), "--checks", checks])
+            .args(["--max-examples", examples, "--seed", "1", "--phases", "examples,coverage,fuzzing"])
+            .args(["--continue-on-failure", "--no-color"])
+            .args(which)
+            .current_dir(place.path())
+            .output()
+            .unwrap_or_else(|e| {
+                panic!("{tool}: {e}; it is on the Python index as schemathesis, and tests/run installs it")
+            });
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    // Streams never end. Its own token is revoked last, or nothing after it would be asked by anybody.
+    ask(&["--exclude-path-regex", "events$", "--exclude-operation-id", "revoke"]);
+    assert_eq!(daemon.json("GET", "/api/v1/stacks", &owner, &Value::Null).0, 200);
+    ask(&["--include-operation-id", "revoke"]);
+    let refused =
+        server.psql(&url, &["-At", "-c", "select count(*) from berth.audit_log where who = 'token fuzzer'"]);
+    assert!(refused.trim().parse::<u32>().unwrap() > 10, "it changed next to nothing: {refused}");
+    let log = std::fs::read_to_string(place.path().join("a.log")).unwrap();
+    assert!(!log.contains("panicked"), "{log}");
+}
