@@ -147,7 +147,10 @@ impl Fleet for Front {
     async fn status(&self, key: &Key) -> Result<Option<StackStatus>, PortError> {
         match self.app() {
             Some(app) => Ok(app.engine.status_of(key)),
-            None => Ok(self.statuses().await?.into_iter().find(|s| s.key == *key)),
+            None => match self.store.query(Query::Status(key.clone())).await? {
+                Answer::Statuses(mut found) => Ok(found.pop()),
+                _ => Ok(None),
+            },
         }
     }
     async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {

@@ -155,6 +155,8 @@ pub enum Query {
     Secrets,
     /// Published states.
     Statuses,
+    /// One published state.
+    Status(Key),
     /// One record.
     Record(Key),
     /// The token of this hash.
@@ -185,7 +187,7 @@ pub enum Answer {
     Requests(Vec<(u64, Request)>),
     /// To `Secrets`.
     Secrets(Vec<SecretRow>),
-    /// To `Statuses`.
+    /// To `Statuses` and `Status`.
     Statuses(Vec<StackStatus>),
     /// To `Record`.
     Record(Option<Box<Record>>),

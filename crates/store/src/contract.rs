@@ -173,6 +173,9 @@ async fn everything_comes_back(s: &impl Store) {
     assert_eq!((snapshot.last_event, snapshot.last_run, snapshot.last_request), (2, 1, 1));
     assert_eq!(snapshot.made, MADE);
     assert_eq!(s.query(Query::Statuses).await.unwrap(), Answer::Statuses(vec![*status(shop.clone(), 1)]));
+    let one = s.query(Query::Status(shop.clone())).await.unwrap();
+    assert_eq!(one, Answer::Statuses(vec![*status(shop.clone(), 1)]));
+    assert_eq!(s.query(Query::Status(stack("none"))).await.unwrap(), Answer::Statuses(Vec::new()));
     assert_eq!(s.query(Query::Record(blog.clone())).await.unwrap(), Answer::Record(Some(record(2))));
     assert_eq!(s.query(Query::Record(stack("none"))).await.unwrap(), Answer::Record(None));
     assert_eq!(

@@ -395,6 +395,7 @@ impl State {
             ),
             Query::Secrets => Answer::Secrets(self.secrets.values().cloned().collect()),
             Query::Statuses => Answer::Statuses(self.statuses.values().cloned().collect()),
+            Query::Status(key) => Answer::Statuses(self.statuses.get(key).cloned().into_iter().collect()),
             Query::Record(key) => Answer::Record(self.records.get(key).cloned().map(Box::new)),
             Query::Token(hash) => {
                 Answer::Tokens(self.tokens.values().filter(|t| t.hash == *hash).cloned().collect())

@@ -99,6 +99,10 @@ pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<An
         Query::Requests { after } => reader.requests(after).await.map(Answer::Requests),
         Query::Secrets => reader.secrets().await.map(Answer::Secrets),
         Query::Statuses => reader.statuses().await.map(Answer::Statuses),
+        Query::Status(key) => {
+            let statement = sqlx::query("select key, body::text from berth.statuses where key = $1");
+            reader.bodies(statement.bind(key.to_string())).await.map(Answer::Statuses)
+        }
         Query::Record(key) => {
             let statement = sqlx::query("select key, body::text from berth.records where key = $1");
             reader.bodies(statement.bind(key.to_string())).await.map(|mut all| Answer::Record(all.pop()))

@@ -96,6 +96,10 @@ pub(super) async fn query(path: &Path, pool: &SqlitePool, query: Query) -> Resul
         Query::Requests { after } => reader.requests(after).await.map(Answer::Requests),
         Query::Secrets => reader.secrets().await.map(Answer::Secrets),
         Query::Statuses => reader.statuses().await.map(Answer::Statuses),
+        Query::Status(key) => {
+            let statement = sqlx::query("select key, body from statuses where key = ?");
+            reader.bodies(statement.bind(key.to_string())).await.map(Answer::Statuses)
+        }
         Query::Record(key) => {
             let statement = sqlx::query("select key, body from records where key = ?");
             reader.bodies(statement.bind(key.to_string())).await.map(|mut all| Answer::Record(all.pop()))
