@@ -113,7 +113,7 @@ async fn ask<F: Fleet>(shared: &Shared<F>, who: &Who, request: Request) -> Resul
 }
 
 /// What an app's containers wrote lately, as text.
-#[utoipa::path(get, path = "/api/v1/stacks/{name}/apps/{app}/logs", tag = "apps",
+#[utoipa::path(get, path = "/api/v1/stacks/{name}/apps/{app}/logs", operation_id = "readLogs", tag = "apps",
     params(("name" = String, Path, description = "The stack's name."), ("app" = String, Path, description = "The app's name."), Which),
     responses((status = 200, body = String, content_type = "text/plain"),
         (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -145,7 +145,7 @@ pub(crate) async fn logs<F: Fleet>(
 }
 
 /// Starts an app's containers anew, with the settings that they have.
-#[utoipa::path(post, path = "/api/v1/stacks/{name}/apps/{app}/restart", tag = "apps",
+#[utoipa::path(post, path = "/api/v1/stacks/{name}/apps/{app}/restart", operation_id = "restartApp", tag = "apps",
     params(("name" = String, Path, description = "The stack's name."), ("app" = String, Path, description = "The app's name.")),
     responses((status = 202, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn restart<F: Fleet>(
@@ -158,7 +158,7 @@ pub(crate) async fn restart<F: Fleet>(
 }
 
 /// Changes how many replicas of an app are asked for.
-#[utoipa::path(post, path = "/api/v1/stacks/{name}/apps/{app}/scale", tag = "apps", request_body = Replicas,
+#[utoipa::path(post, path = "/api/v1/stacks/{name}/apps/{app}/scale", operation_id = "scaleApp", tag = "apps", request_body = Replicas,
     params(("name" = String, Path, description = "The stack's name."), ("app" = String, Path, description = "The app's name."),
         ("If-Match" = Option<String>, Header, description = "A generation, as the ETag of the stack, or *.")),
     responses((status = 200, body = StackView), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -179,7 +179,7 @@ pub(crate) async fn scale<F: Fleet>(
 }
 
 /// Asks the daemon to reconcile, pause, resume or roll back a stack.
-#[utoipa::path(post, path = "/api/v1/stacks/{name}/actions", tag = "stacks", request_body = Act,
+#[utoipa::path(post, path = "/api/v1/stacks/{name}/actions", operation_id = "actOnStack", tag = "stacks", request_body = Act,
     params(("name" = String, Path, description = "The stack's name.")),
     responses((status = 202, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn act<F: Fleet>(

@@ -127,7 +127,7 @@ macro_rules! grants {
         }
     )+};
 }
-grants!(Read, Logs, Restart, Deploy, Scale, Tokens, Delete);
+grants!(Read, Logs, Restart, Deploy, Scale, Configure, Tokens, Delete);
 
 /// Somebody who may.
 pub(crate) struct May<G>(pub(crate) Who, PhantomData<G>);

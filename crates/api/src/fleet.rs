@@ -2,11 +2,12 @@
 //!
 //! Nothing here decides: a [`Fleet`] answers for the engine, the store and the sources together.
 
+use berth_model::Secret;
 use berth_model::access::{Audit, Token, TokenHash};
 use berth_model::event::{Event, Request};
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::record::StackStatus;
-use berth_ports::{Asked, Draft, Expect, Fault, PortError, Put, Refused};
+use berth_ports::{Asked, Draft, Expect, Fault, PortError, Put, Refused, SecretRow};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -39,6 +40,17 @@ pub struct Lead {
     pub leader: Option<String>,
     /// Where that one is asked.
     pub address: Option<String>,
+}
+
+/// Which secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretOf {
+    /// Of which stack.
+    pub stack: StackName,
+    /// Of which app, if of one.
+    pub app: Option<AppName>,
+    /// Its name.
+    pub name: String,
 }
 
 /// How a name stands.
@@ -134,6 +146,22 @@ pub trait Fleet: Send + Sync + 'static {
     fn ask(&self, request: Request, trace: Audit) -> impl Future<Output = Result<(), PortError>> + Send;
     /// Leaves a trace.
     fn trace(&self, trace: Audit) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// What was given to a stack, without its values.
+    fn secrets(&self, stack: &StackName) -> impl Future<Output = Result<Vec<SecretRow>, PortError>> + Send;
+    /// Gives a secret, leaves a trace of it, and has the stack looked at; the version that it has now.
+    fn give_secret(
+        &self,
+        of: &SecretOf,
+        value: Secret,
+        trace: Audit,
+    ) -> impl Future<Output = Result<u32, PortError>> + Send;
+    /// Takes a secret away, leaves a trace of it, and has the stack looked at.
+    fn remove_secret(
+        &self,
+        of: &SecretOf,
+        trace: Audit,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
 
     /// The row of a stack, where rows are a source.
     fn asked(&self, name: &StackName) -> impl Future<Output = Result<Option<Asked>, PortError>> + Send;

@@ -10,6 +10,7 @@ mod error;
 mod fleet;
 mod openapi;
 mod routes;
+mod secrets;
 mod serve;
 mod stacks;
 mod tokens;
@@ -17,7 +18,7 @@ mod view;
 mod watch;
 
 pub use auth::{PREFIX, token_hash, token_text};
-pub use fleet::{Fleet, Hold, Lead, NameState, Plan, PlanLine, Proposal};
+pub use fleet::{Fleet, Hold, Lead, NameState, Plan, PlanLine, Proposal, SecretOf};
 pub use openapi::with_spec;
 pub use routes::{Options, router};
 pub use serve::{TlsFiles, serve};

@@ -3,11 +3,11 @@
 use crate::auth::Limits;
 use crate::error::Error;
 use crate::fleet::Fleet;
-use crate::{apps, openapi, stacks, tokens, watch};
+use crate::{apps, openapi, secrets, stacks, tokens, watch};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use berth_model::Time;
 use serde_json::json;
@@ -95,6 +95,8 @@ pub fn router<F: Fleet>(fleet: Arc<F>, options: &Options, stop: CancellationToke
         .route("/api/v1/stacks/{name}/apps/{app}/logs", get(apps::logs::<F>))
         .route("/api/v1/stacks/{name}/apps/{app}/restart", post(apps::restart::<F>))
         .route("/api/v1/stacks/{name}/apps/{app}/scale", post(apps::scale::<F>))
+        .route("/api/v1/stacks/{name}/secrets", get(secrets::list::<F>))
+        .route("/api/v1/stacks/{name}/secrets/{secret}", put(secrets::give::<F>).delete(secrets::remove::<F>))
         .route("/api/v1/names/{name}", get(stacks::name::<F>))
         .route("/api/v1/projects/{name}", get(stacks::project::<F>))
         .route("/api/v1/tokens", get(tokens::list::<F>).post(tokens::make::<F>))

@@ -91,7 +91,7 @@ pub(crate) fn stack_name(text: &str) -> Result<StackName, Error> {
 }
 
 /// Lists stacks and projects, and how they stand.
-#[utoipa::path(get, path = "/api/v1/stacks", tag = "stacks", params(Filter),
+#[utoipa::path(get, path = "/api/v1/stacks", operation_id = "listStacks", tag = "stacks", params(Filter),
     responses((status = 200, body = List), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn list<F: Fleet>(
     may: May<Read>,
@@ -145,7 +145,7 @@ pub(crate) fn with_tag(status: StatusCode, view: StackView) -> Response {
 }
 
 /// Shows one stack.
-#[utoipa::path(get, path = "/api/v1/stacks/{name}", tag = "stacks", params(("name" = String, Path, description = "The stack's name.")),
+#[utoipa::path(get, path = "/api/v1/stacks/{name}", operation_id = "getStack", tag = "stacks", params(("name" = String, Path, description = "The stack's name.")),
     responses((status = 200, body = StackView, headers(("ETag" = String, description = "The generation."))),
         (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn one<F: Fleet>(
@@ -158,7 +158,7 @@ pub(crate) async fn one<F: Fleet>(
 }
 
 /// Shows one shared project.
-#[utoipa::path(get, path = "/api/v1/projects/{name}", tag = "stacks", params(("name" = String, Path, description = "The project's name.")),
+#[utoipa::path(get, path = "/api/v1/projects/{name}", operation_id = "getProject", tag = "stacks", params(("name" = String, Path, description = "The project's name.")),
     responses((status = 200, body = StackView), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn project<F: Fleet>(
     _: May<Read>,
@@ -177,7 +177,7 @@ pub(crate) async fn project<F: Fleet>(
 ///
 /// The body is all that is asked for: what it leaves out is not there. `If-Match` with a generation changes only what is
 /// still at it; `If-None-Match: *` only asks for a stack that is not there.
-#[utoipa::path(put, path = "/api/v1/stacks/{name}", tag = "stacks", request_body = PutStack,
+#[utoipa::path(put, path = "/api/v1/stacks/{name}", operation_id = "putStack", tag = "stacks", request_body = PutStack,
     params(("name" = String, Path, description = "The stack's name."), Dry,
         ("If-Match" = Option<String>, Header, description = "A generation, as the ETag of the stack, or *."),
         ("If-None-Match" = Option<String>, Header, description = "Only *: the stack is not there yet.")),
@@ -249,7 +249,7 @@ async fn reach_of_row<F: Fleet>(shared: &Shared<F>, who: &Who, name: &StackName)
 }
 
 /// Asks for the removal of a stack. Its name is free once everything outside is gone; volumes stay.
-#[utoipa::path(delete, path = "/api/v1/stacks/{name}", tag = "stacks",
+#[utoipa::path(delete, path = "/api/v1/stacks/{name}", operation_id = "deleteStack", tag = "stacks",
     params(("name" = String, Path, description = "The stack's name."), Dry,
         ("If-Match" = Option<String>, Header, description = "A generation, as the ETag of the stack, or *.")),
     responses((status = 200, description = "With dryRun.", body = Plan),
@@ -275,7 +275,7 @@ pub(crate) async fn delete<F: Fleet>(
 }
 
 /// Says whether a name is free.
-#[utoipa::path(get, path = "/api/v1/names/{name}", tag = "stacks", params(("name" = String, Path, description = "A name.")),
+#[utoipa::path(get, path = "/api/v1/names/{name}", operation_id = "checkName", tag = "stacks", params(("name" = String, Path, description = "A name.")),
     responses((status = 200, body = Name), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn name<F: Fleet>(
     _: May<Read>,

@@ -83,7 +83,7 @@ fn trace<F: Fleet>(shared: &Shared<F>, who: &Who, what: &str, token: &Token) -> 
 }
 
 /// Lists tokens.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens",
+#[utoipa::path(get, path = "/api/v1/tokens", operation_id = "listTokens", tag = "tokens",
     responses((status = 200, body = TokenList), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn list<F: Fleet>(
     may: May<Tokens>,
@@ -95,7 +95,7 @@ pub(crate) async fn list<F: Fleet>(
 }
 
 /// Makes a token. Its text is in the answer, and nowhere else.
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
+#[utoipa::path(post, path = "/api/v1/tokens", operation_id = "makeToken", tag = "tokens", request_body = NewToken,
     responses((status = 201, body = TokenView), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn make<F: Fleet>(
     may: May<Tokens>,
@@ -138,7 +138,7 @@ pub(crate) async fn make<F: Fleet>(
 }
 
 /// Revokes a token, from now on.
-#[utoipa::path(delete, path = "/api/v1/tokens/{name}", tag = "tokens",
+#[utoipa::path(delete, path = "/api/v1/tokens/{name}", operation_id = "revokeToken", tag = "tokens",
     params(("name" = String, Path, description = "The token's name.")),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn revoke<F: Fleet>(

@@ -61,7 +61,7 @@ pub(crate) struct EventView {
 }
 
 /// All events, as a stream of messages `event`.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(From, ("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen.")),
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "watchEvents", tag = "events", params(From, ("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen.")),
     responses((status = 200, body = String, content_type = "text/event-stream"),
         (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn events<F: Fleet>(
@@ -79,7 +79,7 @@ pub(crate) async fn events<F: Fleet>(
 }
 
 /// One stack's way from accepted to Ready: messages `status` with the whole stack whenever it changes, and `event`.
-#[utoipa::path(get, path = "/api/v1/stacks/{name}/events", tag = "events",
+#[utoipa::path(get, path = "/api/v1/stacks/{name}/events", operation_id = "watchStack", tag = "events",
     params(("name" = String, Path, description = "The stack's name."), From, ("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen.")),
     responses((status = 200, body = String, content_type = "text/event-stream"),
         (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]

@@ -24,6 +24,8 @@ const VERBS: &[(&str, &str, &str, &str, u16)] = &[
     ("POST", "/api/v1/stacks/john/apps/web/scale", "{\"replicas\": 2}", "admin owner", 200),
     ("POST", "/api/v1/stacks/john/actions", "{\"do\": \"reconcile\", \"pull\": true}", "admin owner", 202),
     ("POST", "/api/v1/stacks/john/actions", "{\"do\": \"pause\"}", "admin owner", 202),
+    ("GET", "/api/v1/stacks/john/secrets", "", "admin owner", 200),
+    ("PUT", "/api/v1/stacks/john/secrets/KEY", "{\"value\": \"canary-9\"}", "admin owner", 200),
     ("DELETE", "/api/v1/stacks/john?dryRun=true", "", "owner", 200),
     ("DELETE", "/api/v1/stacks/john", "", "owner", 202),
     ("GET", "/api/v1/tokens", "", "owner", 200),
@@ -36,12 +38,9 @@ type Wrong<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a 
 
 /// What must not have changed.
 fn state(fleet: &Arc<Fake>) -> String {
-    format!(
-        "{:?} {:?} {:?}",
-        fleet.rows.lock().unwrap(),
-        fleet.requests.lock().unwrap(),
-        fleet.tokens.lock().unwrap()
-    )
+    let (rows, requests) = (fleet.rows.lock().unwrap(), fleet.requests.lock().unwrap());
+    let (tokens, secrets) = (fleet.tokens.lock().unwrap(), fleet.secrets.lock().unwrap());
+    format!("{rows:?} {requests:?} {tokens:?} {secrets:?}")
 }
 
 fn error_code(body: &str) -> String {
@@ -110,7 +109,7 @@ async fn another_tenants_token_finds_nothing() {
         let answer = as_holder(&fleet, Some(&text_of(Role::Owner, Some("z"))), method, path, &[], body).await;
         let (status, body) = text(answer).await;
         // A name that is taken is all that is told; of what it is nothing.
-        let told = if *method == "PUT" {
+        let told = if *method == "PUT" && !path.contains("secrets") {
             (StatusCode::CONFLICT, "conflict")
         } else {
             (StatusCode::NOT_FOUND, "notFound")
@@ -162,7 +161,7 @@ async fn bodies_and_conditions_that_are_wrong_change_nothing() {
     let large = format!("{{\"spec\": {{\"x\": \"{}\"}}}}", "y".repeat(1 << 20));
     let put = "/api/v1/stacks/john";
     let scale = "/api/v1/stacks/john/apps/web/scale";
-    let cases: &[Wrong] = &[
+    let cases: &[Wrong<'_>] = &[
         ("PUT", put, &[], &large, 413, "tooLarge"),
         ("PUT", put, &[], "{\"spec\": {", 400, "badRequest"),
         ("PUT", put, &[], "[]", 422, "invalid"),
@@ -193,6 +192,10 @@ async fn bodies_and_conditions_that_are_wrong_change_nothing() {
         ("POST", "/api/v1/tokens", &[], "{\"name\": \"a b\", \"role\": \"viewer\"}", 422, "invalid"),
         ("POST", "/api/v1/tokens", &[], "{\"name\": \"a\", \"role\": \"root\"}", 422, "invalid"),
         ("POST", "/api/v1/tokens", &[], "{\"name\": \"viewer-j\", \"role\": \"viewer\"}", 409, "conflict"),
+        ("PUT", "/api/v1/stacks/john/secrets/KEY", &[], "{\"value\": \"\"}", 422, "invalid"),
+        ("PUT", "/api/v1/stacks/john/secrets/A%20B", &[], "{\"value\": \"x\"}", 400, "badRequest"),
+        ("PUT", "/api/v1/stacks/john/secrets/KEY?app=NO", &[], "{\"value\": \"x\"}", 400, "badRequest"),
+        ("DELETE", "/api/v1/stacks/john/secrets/KEY", &[], "", 404, "notFound"),
         ("PATCH", put, &[], "{}", 405, "methodNotAllowed"),
         ("GET", "/api/v1/none", &[], "", 404, "notFound"),
     ];
@@ -316,7 +319,7 @@ async fn the_document_is_of_these_routes() {
     let owner = text_of(Role::Owner, None);
     let mut known = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
-        let real = path.replace("{name}", "john").replace("{app}", "web");
+        let real = path.replace("{name}", "john").replace("{app}", "web").replace("{secret}", "KEY");
         for method in ["get", "put", "post", "delete", "patch"] {
             let answer = as_holder(&fleet, Some(&owner), &method.to_uppercase(), &real, &[], "").await;
             let served = answer.status() != StatusCode::METHOD_NOT_ALLOWED;
@@ -324,5 +327,26 @@ async fn the_document_is_of_these_routes() {
             known += usize::from(served);
         }
     }
-    assert_eq!(known, 15);
+    assert_eq!(known, 18);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_comes_in_and_never_goes_out() {
+    let fleet = fake();
+    let admin = text_of(Role::Admin, Some("j"));
+    let path = "/api/v1/stacks/john/secrets/KEY?app=web";
+    let body = "{\"value\": \"canary-4321\"}";
+    let (status, given) = text(as_holder(&fleet, Some(&admin), "PUT", path, &[], body).await).await;
+    assert_eq!(status, StatusCode::OK);
+    let (_, listed) =
+        text(as_holder(&fleet, Some(&admin), "GET", "/api/v1/stacks/john/secrets", &[], "").await).await;
+    let audit = format!("{:?}", fleet.audit.lock().unwrap());
+    for shown in [&given, &listed, &audit] {
+        assert!(shown.contains("KEY") && !shown.contains("canary"), "{shown}");
+    }
+    assert_eq!(
+        as_holder(&fleet, Some(&admin), "DELETE", path, &[], "").await.status(),
+        StatusCode::NO_CONTENT
+    );
+    assert!(fleet.secrets.lock().unwrap().is_empty());
 }

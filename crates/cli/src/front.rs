@@ -4,13 +4,16 @@
 use crate::app::App;
 use crate::portal::{self, Portal};
 use crate::state::AnyStore;
-use berth_api::{Fleet, Hold, Lead, NameState, Options, Plan, Proposal, TlsFiles};
+use berth_api::{Fleet, Hold, Lead, NameState, Options, Plan, Proposal, SecretOf, TlsFiles};
+use berth_model::Secret;
 use berth_model::access::{Audit, Token, TokenHash};
 use berth_model::config::Config;
 use berth_model::event::{Event, Request};
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::record::StackStatus;
-use berth_ports::{Answer, Asked, Change, Draft, Expect, Fault, PortError, Put, Query, Refused, Store};
+use berth_ports::{
+    Answer, Asked, Change, Draft, Expect, Fault, PortError, Put, Query, Refused, SecretRow, Store,
+};
 use berth_store::{Held, Leader};
 use prometheus::Registry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -211,6 +214,16 @@ impl Fleet for Front {
     }
     async fn trace(&self, trace: Audit) -> Result<(), PortError> {
         self.store.commit(vec![Change::Audit(trace)]).await
+    }
+
+    async fn secrets(&self, stack: &StackName) -> Result<Vec<SecretRow>, PortError> {
+        self.portal.secrets(stack).await
+    }
+    async fn give_secret(&self, of: &SecretOf, value: Secret, trace: Audit) -> Result<u32, PortError> {
+        self.portal.give_secret(of, &value, trace).await
+    }
+    async fn remove_secret(&self, of: &SecretOf, trace: Audit) -> Result<(), PortError> {
+        self.portal.remove_secret(of, trace).await
     }
 
     async fn asked(&self, name: &StackName) -> Result<Option<Asked>, PortError> {

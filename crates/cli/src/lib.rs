@@ -5,6 +5,7 @@ pub mod args;
 pub mod cmd;
 pub mod demo;
 pub mod front;
+pub mod given;
 pub mod lead;
 pub mod live;
 pub mod logs;

@@ -2,18 +2,23 @@
 //! same reader as everything else. Reads backends, and never changes one.
 
 use crate::app::{self, App};
+use crate::given::Named;
 use crate::state::AnyStore;
 use crate::world::{self, Door, Platforms};
-use berth_api::{NameState, Plan, PlanLine, Proposal};
+use berth_api::{NameState, Plan, PlanLine, Proposal, SecretOf};
 use berth_engine::Proposal as IfWanted;
 use berth_manifest::{Context, Input};
+use berth_model::Secret;
+use berth_model::access::Audit;
 use berth_model::config::Config;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::record::{Record, StackStatus};
 use berth_model::remote::{Fact, Read};
 use berth_model::stack::{HostKey, Stack};
 use berth_model::step::Step;
-use berth_ports::{Answer, Asked, Draft, Fault, Pace, Platform, PortError, Query, Refused, Store, Wanted};
+use berth_ports::{
+    Answer, Asked, Change, Draft, Fault, Pace, Platform, PortError, Query, Refused, SecretRow, Store, Wanted,
+};
 use berth_store::{Postgres, manifest_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,6 +104,40 @@ impl Portal {
                 None => NameState::Free,
             },
         })
+    }
+
+    /// What was given to a stack.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn secrets(&self, stack: &StackName) -> Result<Vec<SecretRow>, PortError> {
+        match self.store.query(Query::Secrets).await? {
+            Answer::Secrets(all) => Ok(all.into_iter().filter(|r| r.stack == stack.as_str()).collect()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Gives a secret; the version that it has now.
+    ///
+    /// # Errors
+    /// The vault's keys or the state cannot be used, or somebody gave it at the same moment.
+    pub async fn give_secret(&self, of: &SecretOf, value: &Secret, trace: Audit) -> Result<u32, PortError> {
+        let vault = world::vault(&self.config).map_err(|e| refused(&e))?;
+        let named = named(of);
+        let (kept, record) = (self.secrets(&of.stack).await?, self.record(&named.key).await?);
+        let (version, mut changes) = named.give(&vault, value, &kept, record.as_deref(), trace.at);
+        changes.push(Change::Audit(trace));
+        self.store.commit(changes).await.map(|()| version)
+    }
+
+    /// Takes a secret away.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub async fn remove_secret(&self, of: &SecretOf, trace: Audit) -> Result<(), PortError> {
+        let mut changes = named(of).remove(trace.at);
+        changes.push(Change::Audit(trace));
+        self.store.commit(changes).await
     }
 
     async fn record(&self, key: &Key) -> Result<Option<Box<Record>>, PortError> {
@@ -240,6 +279,10 @@ impl Portal {
             _ => Err(Refused::Port(PortError::Refused { why: "an answer to another question".to_owned() })),
         }
     }
+}
+
+fn named(of: &SecretOf) -> Named {
+    Named { key: Key::Stack(of.stack.clone()), app: of.app.clone(), name: of.name.clone() }
 }
 
 /// The template that a spec names in itself.

@@ -5,15 +5,17 @@
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
-use berth_api::{Fleet, Hold, NameState, Options, Plan, PlanLine, Proposal, router, token_hash, token_text};
-use berth_model::Time;
+use berth_api::{
+    Fleet, Hold, NameState, Options, Plan, PlanLine, Proposal, SecretOf, router, token_hash, token_text,
+};
 use berth_model::access::{Audit, Role, Token, TokenHash};
 use berth_model::condition::{Condition, ConditionType, Reason, Status};
 use berth_model::event::{Event, Request as Asking};
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::record::{AppStatus, StackStatus};
 use berth_model::stack::Origin;
-use berth_ports::{Asked, Draft, Expect, Fault, PortError, Put, Refused};
+use berth_model::{Secret, Time};
+use berth_ports::{Asked, Draft, Expect, Fault, PortError, Put, Refused, SecretRow};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -33,6 +35,7 @@ pub struct Fake {
     pub audit: Mutex<Vec<Audit>>,
     pub requests: Mutex<Vec<Asking>>,
     pub rows: Mutex<BTreeMap<StackName, Asked>>,
+    pub secrets: Mutex<Vec<SecretRow>>,
 }
 
 pub fn name(text: &str) -> StackName {
@@ -117,6 +120,7 @@ pub fn fake() -> Arc<Fake> {
         tokens: Mutex::new(tokens),
         audit: Mutex::default(),
         requests: Mutex::default(),
+        secrets: Mutex::default(),
         rows: Mutex::new(rows.into_iter().map(|r| (r.name.clone(), r)).collect()),
     })
 }
@@ -192,6 +196,24 @@ impl Fleet for Fake {
         Ok(())
     }
     async fn trace(&self, trace: Audit) -> Result<(), PortError> {
+        self.audit.lock().unwrap().push(trace);
+        Ok(())
+    }
+    async fn secrets(&self, stack: &StackName) -> Result<Vec<SecretRow>, PortError> {
+        let all = self.secrets.lock().unwrap();
+        Ok(all.iter().filter(|r| r.stack == stack.as_str()).cloned().collect())
+    }
+    async fn give_secret(&self, of: &SecretOf, value: Secret, trace: Audit) -> Result<u32, PortError> {
+        let mut all = self.secrets.lock().unwrap();
+        let version = u32::try_from(all.len()).unwrap() + 1;
+        let (stack, app, name) = (of.stack.to_string(), of.app.clone(), of.name.clone());
+        let sealed = vec![u8::try_from(value.expose().len()).unwrap()];
+        all.push(SecretRow { stack, app, name, version, sealed, at: trace.at });
+        self.audit.lock().unwrap().push(trace);
+        Ok(version)
+    }
+    async fn remove_secret(&self, of: &SecretOf, trace: Audit) -> Result<(), PortError> {
+        self.secrets.lock().unwrap().retain(|r| r.name != of.name || r.app != of.app);
         self.audit.lock().unwrap().push(trace);
         Ok(())
     }
