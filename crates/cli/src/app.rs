@@ -100,7 +100,7 @@ impl App {
         loop {
             let changed = async {
                 match &mut rows {
-                    Some(rows) => rows.changed().await,
+                    Some(rows) => rows.changed(&self.engine).await,
                     None => std::future::pending().await,
                 }
             };
@@ -127,11 +127,8 @@ impl App {
             }
             told = now;
             self.engine.set_wanted(wanted);
-            if readings.iter().all(|r| matches!(r, Reading::Files(_))) {
+            if readings.iter().all(|r| !matches!(r, Reading::Unreadable(_))) {
                 *self.unread() = None;
-            }
-            if let Some(rows) = &mut rows {
-                rows.finish().await;
             }
         }
         if let Some(watching) = watching {
@@ -253,6 +250,7 @@ impl berth_api::Fleet for App {
     }
     fn ready(&self) -> Result<(), Vec<String>> {
         let mut why: Vec<String> = self.unread().iter().cloned().collect();
+        why.extend(self.engine.store_trouble().map(|trouble| format!("the state: {trouble}")));
         why.extend(self.engine.unseen().into_iter().map(|(backend, trouble)| match trouble {
             Some(trouble) => format!("backend {backend}: {trouble}"),
             None => format!("backend {backend} was not looked at yet"),

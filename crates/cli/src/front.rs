@@ -8,12 +8,18 @@ use berth_model::ids::Key;
 use berth_model::record::StackStatus;
 use berth_ports::{Answer, PortError, Query, Store};
 use berth_store::{Held, Leader};
-use prometheus::Registry;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::broadcast;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 /// Events that a slow reader may be behind.
 const BEHIND: usize = 1_024;
+
+/// Between two looks at what another daemon wrote down.
+const LOOK: Duration = Duration::from_secs(1);
 
 enum Role {
     Leads(Arc<App>, Held),
@@ -27,7 +33,8 @@ pub struct Front {
     store: AnyStore,
     role: Mutex<Role>,
     events: broadcast::Sender<Event>,
-    standing_by: Registry,
+    /// The last event that was passed on, whoever told it.
+    passed_on: AtomicU64,
 }
 
 impl Front {
@@ -35,7 +42,7 @@ impl Front {
     #[must_use]
     pub fn new(store: AnyStore) -> Self {
         let role = Mutex::new(Role::CutOff("the database was not asked yet".to_owned()));
-        Self { store, role, events: broadcast::channel(BEHIND).0, standing_by: berth_engine::standing_by() }
+        Self { store, role, events: broadcast::channel(BEHIND).0, passed_on: AtomicU64::new(0) }
     }
 
     fn role(&self) -> MutexGuard<'_, Role> {
@@ -51,21 +58,54 @@ impl Front {
     }
 
     /// This daemon leads, with this engine.
-    pub fn lead(&self, app: &Arc<App>, held: &Held) {
+    pub fn lead(self: &Arc<Self>, app: &Arc<App>, held: &Held) {
+        // Who watches would pass over a number that it saw already: the state may be an older copy.
+        app.engine.number_events_after(self.passed_on.load(Ordering::SeqCst));
         *self.role() = Role::Leads(app.clone(), held.clone());
         // Who watches goes on watching, whoever leads.
-        let (mut from, to) = (app.engine.events(), self.events.clone());
+        let (mut from, front) = (app.engine.events(), self.clone());
         tokio::spawn(async move {
             use broadcast::error::RecvError;
             loop {
                 match from.recv().await {
-                    // Nobody may be watching.
-                    Ok(event) => drop(to.send(event)),
+                    Ok(event) => front.pass_on(event),
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 }
             }
         });
+    }
+
+    fn pass_on(&self, event: Event) {
+        self.passed_on.fetch_max(event.id, Ordering::SeqCst);
+        // Nobody may be watching.
+        drop(self.events.send(event));
+    }
+
+    /// Passes on what another daemon writes down, while this one does not lead and somebody watches.
+    pub async fn relay(&self, stop: CancellationToken) {
+        // The last event that whoever watches was told of.
+        let mut last = None;
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            if self.events.receiver_count() == 0 {
+                last = None;
+                continue;
+            }
+            if self.app().is_some() {
+                last = Some(self.passed_on.load(Ordering::SeqCst)).filter(|last| *last > 0);
+                continue;
+            }
+            let (after, limit) = last.map_or((0, 1), |last| (last, BEHIND as u32));
+            // Where it cannot be read, the daemon's readiness says so.
+            let Ok(events) = self.store.events_after(after, limit).await else { continue };
+            let newest = events.last().map(|event| event.id);
+            if last.is_some() {
+                events.into_iter().for_each(|event| self.pass_on(event));
+            }
+            last = newest.or(last).or(Some(0));
+        }
     }
 
     /// It does not lead any more.
@@ -126,7 +166,8 @@ impl Fleet for Front {
         })
     }
     fn metrics(&self) -> String {
-        self.app().map_or_else(|| crate::app::text_of(&self.standing_by), |app| app.metrics())
+        let up = !matches!(&*self.role(), Role::CutOff(_));
+        self.app().map_or_else(|| crate::app::text_of(&berth_engine::standing_by(up)), |app| app.metrics())
     }
     fn holds(&self) -> Vec<Hold> {
         self.app().map(|app| app.holds()).unwrap_or_default()

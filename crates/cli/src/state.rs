@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use berth_manifest::Input;
 use berth_model::config::{Config, StatePlace};
 use berth_model::event::Event;
+use berth_model::stack::Origin;
 use berth_ports::{Answer, Change, PortError, Query, Snapshot, Store};
 use berth_store::{Memory, OpenError, Postgres, Sqlite};
 
@@ -100,7 +101,7 @@ pub fn input(row: berth_store::Row) -> (String, Option<Input>) {
     let generation = std::num::NonZeroU64::new(row.generation);
     let input = row.manifest.map(|text| {
         let bytes = text.into_bytes().into();
-        Input { file: format!("row:{}", row.key).into(), bytes, generation }
+        Input { file: format!("{}{}", Origin::ROW, row.key).into(), bytes, generation }
     });
     (row.key, input)
 }

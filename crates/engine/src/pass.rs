@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::queue::Lane;
+use crate::removal::Removal;
 use crate::run::is_marked;
 use crate::state::State;
 use berth_model::condition::Reason;
@@ -104,6 +105,9 @@ impl<W: World> Engine<W> {
             let change = self.event(&key, true, Reason::Held, message);
             if let Err(error) = self.commit(vec![change]).await {
                 tracing::warn!(%error, "an event could not be written down");
+                if let Some(account) = self.state().accounts.get_mut(backend) {
+                    account.told = None;
+                }
             }
         }
         for (key, why) in woken {
@@ -250,13 +254,19 @@ impl<W: World> Engine<W> {
 
 /// Stacks that only their marks know: the store was lost, and their manifests are gone.
 fn unknown_stacks(state: &State, view: &FleetView) -> Vec<StackName> {
-    if state.wanted.trust != Trust::Complete {
-        return Vec::new();
-    }
+    let asked = |key: &Key| state.wanted.removed.as_ref().is_some_and(|removed| removed.contains(key));
+    let complete = match state.wanted.trust {
+        Trust::Unknown => return Vec::new(),
+        Trust::Complete => true,
+        Trust::Partial { .. } => false,
+    };
     let renamed = state.former_names();
     let is_unknown = |stack: &StackName| {
         let key = Key::Stack(stack.clone());
-        !state.records.contains_key(&key) && !state.is_wanted(&key) && !renamed.contains(stack)
+        (complete || asked(&key))
+            && !state.records.contains_key(&key)
+            && !state.is_wanted(&key)
+            && !renamed.contains(stack)
     };
     let apps = view.apps.iter().filter_map(|a| match &a.mark {
         MarkSeen::Ours(mark) => Some(&mark.stack),
@@ -356,7 +366,7 @@ impl State {
             }
             all.insert(name.clone());
             if !self.wanted.stacks.contains_key(name) && !taken_over.contains(name) {
-                if self.wanted.trust != Trust::Unknown && !self.wanted.invalid.contains_key(key) {
+                if self.removal(key, record.origin.as_ref()) == Removal::Meant {
                     removing.insert(name.clone());
                 }
             } else if let Some(view) = &view {
@@ -374,7 +384,9 @@ impl State {
         if let Some(view) = &view {
             for name in unknown_stacks(self, view) {
                 all.insert(name.clone());
-                removing.insert(name);
+                if self.removal(&Key::Stack(name.clone()), None) == Removal::Meant {
+                    removing.insert(name);
+                }
             }
         }
         all.extend(

@@ -7,7 +7,7 @@ use berth_manifest::{Context, Diagnostic, Fleet, HeldBy, Input, Reader};
 use berth_model::ids::Key;
 use berth_ports::{Trust, Wanted};
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The files of a reading as `berth-manifest` takes them, for commands that read once.
@@ -47,6 +47,7 @@ impl Manifests {
         held: HeldBy<'_>,
     ) -> (Arc<Wanted>, Vec<Diagnostic>) {
         let mut all = Vec::new();
+        let mut removed = None;
         for reading in readings {
             match reading.borrow() {
                 Reading::Unreadable(_) => {
@@ -54,6 +55,10 @@ impl Manifests {
                     return (Arc::new(self.last.clone()), self.told.clone());
                 }
                 Reading::Files(files) => all.extend(inputs(files)),
+                Reading::Rows(files, asked) => {
+                    all.extend(inputs(files));
+                    removed.get_or_insert_with(BTreeSet::new).extend(asked.iter().cloned());
+                }
             }
         }
         let fleet = self.reader.update(&all, cx, held);
@@ -69,6 +74,7 @@ impl Manifests {
             } else {
                 Trust::Partial { bad_files: fleet.bad_files }
             },
+            removed,
             invalid,
         };
         (Arc::new(self.last.clone()), self.told.clone())

@@ -18,5 +18,5 @@ mod value;
 
 pub use limit::Limits;
 pub use memory::{Memory, OnCommit, Verdict};
-pub use postgres::{Held, Hints, Leader, Lease, LeaseTimes, Postgres, PostgresError, Row, Rows};
+pub use postgres::{Held, Hints, Leader, Lease, LeaseTimes, Postgres, PostgresError, Renewed, Row, Rows};
 pub use sqlite::{Lock, OpenError, Sqlite};

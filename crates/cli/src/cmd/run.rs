@@ -38,11 +38,17 @@ pub async fn run(given: Option<&Path>, args: Run) -> Result<ExitCode> {
         live.clear();
     }
     logs::start(args.log, if shown { "warn" } else { "info" });
-    let store = AnyStore::open(&config).await?;
     let stop = CancellationToken::new();
-    match store {
-        AnyStore::Database(store) => in_turns(config, store, &args, stop).await?,
-        store => self::alone(config, store, &args, shown.then_some(live), stop).await?,
+    match &config.state {
+        // A database may be away now, and come: nothing is asked of it yet.
+        StatePlace::Postgres(url) => {
+            let store = Postgres::at(url.value.expose())?;
+            in_turns(config, store, &args, stop).await?;
+        }
+        StatePlace::Sqlite(_) => {
+            let store = AnyStore::open(&config).await?;
+            self::alone(config, store, &args, shown.then_some(live), stop).await?;
+        }
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -111,6 +117,10 @@ async fn in_turns(config: Config, store: Postgres, args: &Run, stop: Cancellatio
     told(&config, address);
     signals(stop.clone())?;
     let serving = tokio::spawn(berth_api::serve(front.clone(), listener, stop.clone()));
+    let relaying = tokio::spawn({
+        let (front, stop) = (front.clone(), stop.clone());
+        async move { front.relay(stop).await }
+    });
     tokio::spawn(tell_supervisor(front.clone()));
     let beside = |app: &Arc<App>, term: &CancellationToken| {
         tokio::spawn(diagnose(app.clone()));
@@ -121,6 +131,8 @@ async fn in_turns(config: Config, store: Postgres, args: &Run, stop: Cancellatio
     };
     lead::run(&config, address, store.clone(), &front, beside, args.grace, &stop).await?;
     notify("STOPPING=1");
+    // It ends with the token; an error is its panic, told by the hook.
+    let _ = relaying.await;
     let _ = serving.await;
     store.close().await;
     Ok(())

@@ -1,6 +1,7 @@
 //! Rows as values. Every answer comes from one instant: a writer beside it changes nothing of it.
 
 use super::error;
+use super::session::Sessions;
 use crate::value::{signed, unsigned};
 use berth_model::Time;
 use berth_model::hash::Hash;
@@ -9,32 +10,38 @@ use berth_model::record::Version;
 use berth_ports::{Answer, PortError, Query, SecretRow, Snapshot};
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
-use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow};
-use sqlx::{Connection, Postgres, Row};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::{Postgres, Row};
 
 /// Rows come one by one: all of a large table at once would be twice its size in memory, and a process keeps much of
 /// what it once had.
 struct Reader<'a> {
     place: Place<'a>,
     db: &'a mut PgConnection,
+    /// Statements may be known to the server by names.
+    names: bool,
 }
 
 /// The database, named in every error.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a>(pub(super) &'a str);
 
-pub(super) async fn snapshot(place: &str, pool: &PgPool) -> Result<Snapshot, PortError> {
+pub(super) async fn snapshot(
+    place: &str,
+    sessions: &Sessions,
+    db: &mut PgConnection,
+) -> Result<Snapshot, PortError> {
     let port = |e: sqlx::Error| error::port(place, "reading", &e);
-    let mut connection = pool.acquire().await.map_err(port)?;
     // One snapshot: the records and the events must be of one instant.
-    let mut transaction =
-        connection.begin_with("begin isolation level repeatable read read only").await.map_err(port)?;
-    let mut reader = Reader { place: Place(place), db: &mut transaction };
+    let mut transaction = sessions.begin_read(db).await.map_err(port)?;
+    let names = sessions.names();
+    let mut reader = Reader { place: Place(place), db: &mut transaction, names };
 
     let meta = sqlx::query(
         "select made, request_done, (select coalesce(max(id), 0) from berth.events), \
          (select coalesce(max(id), 0) from berth.runs) from berth.meta",
     )
+    .persistent(names)
     .fetch_one(&mut *reader.db)
     .await
     .map_err(port)?;
@@ -64,9 +71,27 @@ pub(super) async fn snapshot(place: &str, pool: &PgPool) -> Result<Snapshot, Por
     Ok(snapshot)
 }
 
-pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<Answer, PortError> {
-    let mut connection = pool.acquire().await.map_err(|e| error::port(place, "reading", &e))?;
-    let mut reader = Reader { place: Place(place), db: &mut connection };
+pub(super) async fn query(
+    place: &str,
+    sessions: &Sessions,
+    db: &mut PgConnection,
+    query: Query,
+) -> Result<Answer, PortError> {
+    if !sessions.is_pooled() {
+        return Reader { place: Place(place), db, names: true }.answer(query).await;
+    }
+    let port = |e: sqlx::Error| error::port(place, "reading", &e);
+    let mut transaction = sessions.begin_read(db).await.map_err(port)?;
+    let answer = Reader { place: Place(place), db: &mut transaction, names: false }.answer(query).await?;
+    transaction.commit().await.map_err(port)?;
+    Ok(answer)
+}
+
+type Statement = sqlx::query::Query<'static, Postgres, PgArguments>;
+
+impl Reader<'_> {
+    async fn answer(&mut self, query: Query) -> Result<Answer, PortError> {
+    let reader = self;
     match query {
         Query::Events { after, key, limit } => {
             let statement = match key {
@@ -99,18 +124,15 @@ pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<An
         Query::Secrets => reader.secrets().await.map(Answer::Secrets),
         Query::Statuses => reader.statuses().await.map(Answer::Statuses),
     }
-}
+    }
 
-type Statement = sqlx::query::Query<'static, Postgres, PgArguments>;
-
-impl Reader<'_> {
     async fn each<T>(
         &mut self,
         statement: Statement,
         read: impl Fn(Place<'_>, &PgRow) -> Result<T, PortError>,
     ) -> Result<Vec<T>, PortError> {
         let place = self.place;
-        let mut rows = statement.fetch(&mut *self.db);
+        let mut rows = statement.persistent(self.names).fetch(&mut *self.db);
         let mut all = Vec::new();
         while let Some(row) = rows.try_next().await.map_err(|e| place.port(&e))? {
             all.push(read(place, &row)?);
