@@ -52,7 +52,9 @@ begin
     end if;
     select * into seen from berth.lease for update;
     if seen.server <> run and not led then
-        update berth.lease set holder = null, address = null, server = run, expires_at = clock_timestamp() + lasts;
+        -- Another epoch: the copy may name the very lead that goes on elsewhere.
+        update berth.lease l set holder = null, address = null, epoch = l.epoch + 1, server = run,
+            expires_at = clock_timestamp() + lasts;
         return;
     end if;
     if seen.server = run and seen.expires_at > clock_timestamp() and seen.holder is distinct from who then

@@ -104,10 +104,19 @@ impl App {
                     None => std::future::pending().await,
                 }
             };
+            let mut only_rows = false;
             tokio::select! {
                 () = cancel.cancelled() => break,
                 more = files.changed() => if more.is_err() { break },
-                () = changed => {}
+                () = changed => only_rows = true,
+            }
+            if only_rows
+                && !files.has_changed().unwrap_or(true)
+                && let Some(changed) = rows.as_ref().and_then(Rows::only_changed)
+                && let Some(wanted) = manifests.change(changed, &context)
+            {
+                self.engine.set_wanted(wanted);
+                continue;
             }
             let mut readings = vec![files.borrow_and_update().clone()];
             readings.extend(rows.as_ref().map(Rows::reading));

@@ -3,6 +3,9 @@
 // Each suite is a crate of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod daemons;
+pub mod way;
+
 use berth_sim::{Behaviour, Sim};
 use std::io::Write;
 use std::path::{Path, PathBuf};
