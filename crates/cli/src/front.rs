@@ -11,7 +11,7 @@ use berth_store::{Held, Leader};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,10 @@ const BEHIND: usize = 1_024;
 
 /// Between two looks at what another daemon wrote down.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// At a first look: so many events, as far as they are younger than so many milliseconds.
+const FEW: u32 = 64;
+const JUST_NOW: i64 = 2_000;
 
 enum Role {
     Leads(Arc<App>, Held),
@@ -35,6 +39,8 @@ pub struct Front {
     events: broadcast::Sender<Event>,
     /// The last event that was passed on, whoever told it.
     passed_on: AtomicU64,
+    /// Somebody watches from now on.
+    watched: Notify,
 }
 
 impl Front {
@@ -42,7 +48,7 @@ impl Front {
     #[must_use]
     pub fn new(store: AnyStore) -> Self {
         let role = Mutex::new(Role::CutOff("the database was not asked yet".to_owned()));
-        Self { store, role, events: broadcast::channel(BEHIND).0, passed_on: AtomicU64::new(0) }
+        Self { store, role, events: broadcast::channel(BEHIND).0, passed_on: AtomicU64::new(0), watched: Notify::new() }
     }
 
     fn role(&self) -> MutexGuard<'_, Role> {
@@ -88,7 +94,13 @@ impl Front {
         let mut last = None;
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+                // Soon: what is written down until the first look is told by its time only.
+                () = self.watched.notified(), if last.is_none() => {}
+            }
             if self.events.receiver_count() == 0 {
                 last = None;
                 continue;
@@ -97,13 +109,13 @@ impl Front {
                 last = Some(self.passed_on.load(Ordering::SeqCst)).filter(|last| *last > 0);
                 continue;
             }
-            let (after, limit) = last.map_or((0, 1), |last| (last, BEHIND as u32));
+            let (after, limit) = last.map_or((0, FEW), |last| (last, BEHIND as u32));
             // Where it cannot be read, the daemon's readiness says so.
             let Ok(events) = self.store.events_after(after, limit).await else { continue };
             let newest = events.last().map(|event| event.id);
-            if last.is_some() {
-                events.into_iter().for_each(|event| self.pass_on(event));
-            }
+            let since = crate::out::now().0 - JUST_NOW;
+            let fresh = events.into_iter().filter(|event| last.is_some() || event.at.0 >= since);
+            fresh.for_each(|event| self.pass_on(event));
             last = newest.or(last).or(Some(0));
         }
     }
@@ -144,7 +156,9 @@ impl Fleet for Front {
         self.store.events_after(after, limit).await
     }
     fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        let events = self.events.subscribe();
+        self.watched.notify_one();
+        events
     }
     fn ready(&self) -> Result<(), Vec<String>> {
         let why = match &*self.role() {

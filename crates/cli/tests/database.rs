@@ -191,14 +191,14 @@ fn one_that_lost_its_last_commits_loses_nothing_outside() {
     server.fail_over(copy);
     // What the database says is true, and what it does not know is left alone.
     let expected = "s0|t|Settled\ns1|t|Settled\ns2|f|Unclaimed\n";
+    let there = [("s0", 0), ("s1", 0), ("s2", 1)].map(|(name, round)| (name.to_owned(), round));
+    let there = Asked::from(there);
     let mut seen = String::new();
     let reached = within(Duration::from_secs(90), || {
         seen = sql(&server, &url, "select name, ready, reason from berth.stack_status order by 1");
-        (seen == expected).then_some(())
+        (seen == expected && variables(&place) == there).then_some(())
     });
-    assert!(reached.is_some(), "{seen}");
-    let there = [("s0", 0), ("s1", 0), ("s2", 1)].map(|(name, round)| (name.to_owned(), round));
-    assert_eq!(variables(&place), Asked::from(there));
+    assert!(reached.is_some(), "{seen}{:?}", variables(&place));
     assert!(sql(&server, &url, "select epoch from berth.lease") <= epoch, "it began again");
 
     // Whoever misses a row writes it again, and the stack is taken up as it is.

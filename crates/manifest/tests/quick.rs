@@ -15,25 +15,25 @@ impl Walk {
 }
 
 /// A file of one document, now and then of another shape.
-fn text(walk: &mut Walk) -> String {
-    let name = walk.below(7);
-    if walk.below(12) == 0 {
-        let broken = if walk.below(3) == 0 { "imagine" } else { "image" };
+fn text(walk: &mut Walk, own: u64) -> String {
+    let name = if walk.below(25) == 0 { walk.below(9) } else { own };
+    if walk.below(40) == 0 {
+        let broken = if walk.below(6) == 0 { "imagine" } else { "image" };
         return format!(
             "apiVersion: berth.dev/v1\nkind: StackTemplate\nmetadata: {{name: t{}}}\nspec:\n  apps: {{web: {{{broken}: a:{}}}}}\n",
             walk.below(2),
             walk.below(3)
         );
     }
-    let template = match walk.below(3) {
+    let template = match walk.below(6) {
         0 => format!("  template: t{}\n", walk.below(2)),
         _ => String::new(),
     };
-    let host = match walk.below(3) {
-        0 => format!(", host: h{}.test, port: 80", walk.below(4)),
+    let host = match walk.below(4) {
+        0 => format!(", host: h{}.test, port: 80", walk.below(12)),
         _ => String::new(),
     };
-    let odd = match walk.below(20) {
+    let odd = match walk.below(60) {
         0 => "\n      colour: red",
         1 => "\n      env: {A: {generate: {bytes: 0}}}",
         _ => "",
@@ -43,7 +43,7 @@ fn text(walk: &mut Walk) -> String {
          web: {{image: \"a:{}\"{host}}}{odd}\n",
         walk.below(5)
     );
-    match walk.below(15) {
+    match walk.below(60) {
         0 => one.clone() + "---\n" + &one.replace(&format!("name: s{name}"), "name: other"),
         1 => "a: [".to_owned(),
         _ => one,
@@ -69,8 +69,9 @@ fn the_quick_way_says_what_the_long_way_says() {
         let mut fleet = reader.update(&[], &cx, &|_| None);
         for step in 0..60 {
             // Few files first, and later many edits of what is there.
-            let file = format!("f{}.yaml", walk.below(9));
-            let mut input = Input::new(&*file, text(&mut walk).into_bytes());
+            let own = walk.below(9);
+            let file = format!("f{own}.yaml");
+            let mut input = Input::new(&*file, text(&mut walk, own).into_bytes());
             input.generation = std::num::NonZeroU64::new(step + 1);
             files.insert(file, input.clone());
             let all: Vec<Input> = files.values().cloned().collect();

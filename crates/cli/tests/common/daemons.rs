@@ -1,7 +1,7 @@
 //! Daemons as processes on one database, and rows that are written to it while things happen.
 
 use super::way::Way;
-use super::{Place, berth};
+use super::{Place, berth_by};
 use berth_servers::{Postgres, free_port};
 use berth_sim::Role;
 use rustix::process::{Pid, Signal, kill_process};
@@ -67,8 +67,10 @@ impl Daemon {
 
     pub fn up(&mut self, place: &Place) {
         let log = std::fs::File::options().create(true).append(true).open(self.log(place)).unwrap();
-        let mut command = berth(place.path());
-        command.args(["--config", &format!("{}.yaml", self.name), "run", "--no-live", "--log", "json"]);
+        let settings = format!("{}.yaml", self.name);
+        // It ends with this test, however that ends.
+        let mut command = berth_by("setpriv", &["--pdeathsig", "KILL", "--"], place.path());
+        command.args(["--config", &settings, "run", "--no-live", "--log", "json"]);
         self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().expect("berth starts"));
         wait("the daemon answers", || self.leads());
     }

@@ -200,7 +200,7 @@ async fn requests_are_asked_for_only_where_there_may_be_some() {
     use berth_model::Time;
     use berth_model::event::Request;
     let server = Server::start();
-    let (store, _) = opened(&server).await;
+    let (store, url) = opened(&server).await;
     let mut lease = lease(&store, "a");
     let held = lease.take().await.unwrap().expect("nobody has it");
     assert_eq!(lease.renew(&held).await, Ok(Renewed::Kept));
@@ -209,8 +209,11 @@ async fn requests_are_asked_for_only_where_there_may_be_some() {
     assert_eq!(store.query(ask.clone()).await, Ok(Answer::Requests(Vec::new())), "no server is asked");
     server.up();
     let request = Request::Confirm { token: "x".into() };
-    // The pool finds out that its connections are gone.
-    while store.commit(vec![Change::Request { at: Time(1), request: request.clone() }]).await.is_err() {}
+    let asks = Postgres::existing(&url).await.unwrap();
+    asks.commit(vec![Change::Request { at: Time(1), request: request.clone() }]).await.unwrap();
+    // The pool finds out that its connections are gone; then that this is another run of the server.
+    let late = vec![Change::Record(stack("shop"), record(1))];
+    while !matches!(store.commit(late.clone()).await, Err(PortError::Conflict(_))) {}
     // Another run of the server: the lead is taken anew.
     while lease.renew(&held).await != Ok(Renewed::Moved) {}
     let held = lease.take().await.unwrap().expect("its lead had not run out");
