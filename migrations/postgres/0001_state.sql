@@ -47,7 +47,9 @@ declare
     seen berth.lease;
 begin
     select * into seen from berth.lease;
-    if seen.server = run and seen.expires_at > clock_timestamp() and seen.holder is distinct from who then
+    if seen.server = run and seen.expires_at > clock_timestamp() and seen.holder is distinct from who
+        and not (led and seen.holder is null)
+    then
         return;
     end if;
     select * into seen from berth.lease for update;
@@ -57,7 +59,9 @@ begin
             expires_at = clock_timestamp() + lasts;
         return;
     end if;
-    if seen.server = run and seen.expires_at > clock_timestamp() and seen.holder is distinct from who then
+    if seen.server = run and seen.expires_at > clock_timestamp() and seen.holder is distinct from who
+        and not (led and seen.holder is null)
+    then
         return;
     end if;
     return query update berth.lease l

@@ -49,6 +49,7 @@ pub async fn run(
 ) -> Result<()> {
     let mut lease = lease(&store, &address.to_string());
     let hearing = tokio::spawn(lease.listen());
+    let mut told = None;
     while let Some(held) = stand_by(&mut lease, front, stop).await {
         tracing::info!(holder = lease.who(), epoch = held.epoch(), "this daemon leads now");
         let app =
@@ -56,9 +57,13 @@ pub async fn run(
         let app = match app {
             Ok(app) => app,
             Err(error) => {
-                tracing::error!("it cannot lead: {error:#}");
+                let text = format!("it cannot lead: {error:#}");
+                if told.as_ref() != Some(&text) {
+                    tracing::error!("{text}");
+                }
                 give_up(&mut lease, &held).await;
-                front.is_cut_off(format!("it cannot lead: {error:#}"));
+                front.is_cut_off(text.clone());
+                told = Some(text);
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(lease.times().lasts) => {}
@@ -66,6 +71,7 @@ pub async fn run(
                 continue;
             }
         };
+        told = None;
         let term = stop.child_token();
         front.lead(&app, &held);
         let feeding = tokio::spawn(app.clone().feed(Some(lease.hints()), term.clone()));

@@ -1,6 +1,6 @@
 //! The state, wherever the settings say that it is. Opening only: what is in it is the store's.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use berth_manifest::Input;
 use berth_model::config::{Config, StatePlace};
 use berth_model::event::Event;
@@ -46,19 +46,6 @@ impl AnyStore {
             Ok(store) => Ok(Some(Self::File(store))),
             Err(OpenError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The file, where it is one.
-    ///
-    /// # Errors
-    /// It is a database, in which daemons take turns.
-    pub fn file(&self) -> Result<&Sqlite> {
-        match self {
-            Self::File(store) => Ok(store),
-            _ => {
-                bail!("this works on a state file only; with a database use 'berth run --exit-when-settled'")
-            }
         }
     }
 

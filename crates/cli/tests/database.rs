@@ -6,7 +6,9 @@ mod common;
 
 use berth_servers::{Pgbouncer, Postgres, Session};
 use common::Place;
-use common::daemons::{Asked, Daemon, TEMPLATE, all_is_true, sql, stage, variables, wait, within};
+use common::daemons::{
+    Asked, Daemon, TEMPLATE, all_is_true, roll, seed, sql, stage, variables, wait, within,
+};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -161,8 +163,7 @@ fn one_that_is_locked_holds_up_what_it_must_and_no_more() {
 fn one_that_lost_its_last_commits_loses_nothing_outside() {
     let (place, server, url, mut daemons) = stage();
     assert_eq!(sql(&server, &url, &(insert("s0", 0) + &insert("s1", 0))), "");
-    let mut asked = Asked::from([("s0".to_owned(), 0), ("s1".to_owned(), 0)]);
-    all_is_true(&place, &server, &url, &asked);
+    all_is_true(&place, &server, &url, &Asked::from([("s0".to_owned(), 0), ("s1".to_owned(), 0)]));
     let copy = server.copy();
 
     // One more, one changed, one gone, and the lead changes hands: none of it is in the copy.
@@ -170,8 +171,7 @@ fn one_that_lost_its_last_commits_loses_nothing_outside() {
         + "update berth.stacks set spec = '{\"apps\": {\"web\": {\"env\": {\"ROUND\": \"1\"}}}}' where name = 's0'; \
            delete from berth.stacks where name = 's1';";
     assert_eq!(sql(&server, &url, &text), "");
-    asked = Asked::from([("s0".to_owned(), 1), ("s2".to_owned(), 1)]);
-    all_is_true(&place, &server, &url, &asked);
+    all_is_true(&place, &server, &url, &Asked::from([("s0".to_owned(), 1), ("s2".to_owned(), 1)]));
     let leader = daemons.iter().position(|d| d.leads() == Some(true)).expect("one leads");
     daemons[leader].signal(Signal::TERM);
     daemons[leader].end();
@@ -203,9 +203,26 @@ fn one_that_lost_its_last_commits_loses_nothing_outside() {
 
     // Whoever misses a row writes it again, and the stack is taken up as it is.
     assert_eq!(sql(&server, &url, &insert("s2", 2)), "");
-    let there = [("s0", 0), ("s1", 0), ("s2", 2)].map(|(name, round)| (name.to_owned(), round));
-    all_is_true(&place, &server, &url, &Asked::from(there));
+    let mut asked = there;
+    asked.insert("s2".to_owned(), 2);
+    all_is_true(&place, &server, &url, &asked);
     assert_eq!((id("s0"), id("s2")), kept, "none was made anew");
+    assert_eq!(deleted(), before, "none was deleted");
+
+    // In the middle of what the lost rows set going.
+    let mut seed = seed(5);
+    for round in 3..if std::env::var("BERTH_LONG").is_ok() { 13 } else { 4 } {
+        let copy = server.copy();
+        let name = format!("s{round}");
+        let calls = place.sim.calls().len() + roll(&mut seed) % 16;
+        assert_eq!(sql(&server, &url, &insert(&name, round)), "");
+        within(Duration::from_secs(1), || (place.sim.calls().len() >= calls).then_some(()));
+        server.fail_over(copy);
+        wait("somebody leads", || daemons.iter().any(|d| d.leads() == Some(true)).then_some(()));
+        assert_eq!(sql(&server, &url, &insert(&name, round + 100)), "");
+        asked.insert(name, round + 100);
+        all_is_true(&place, &server, &url, &asked);
+    }
     assert_eq!(deleted(), before, "none was deleted");
 }
 

@@ -35,7 +35,7 @@ impl Pgbouncer {
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=postgres\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = transaction\ndefault_pool_size = 4\nserver_login_retry = 1\n",
+             pool_mode = transaction\ndefault_pool_size = 4\nserver_login_retry = 1\nserver_idle_timeout = 2\n",
             server.port()
         );
         std::fs::write(&settings, text).expect("its settings");

@@ -31,23 +31,25 @@ pub async fn apply(given: Option<&Path>, args: Apply) -> Result<ExitCode> {
     logs::start(args.log, "warn");
     let store = AnyStore::open(&config).await?;
     let code = match store.clone() {
-        AnyStore::Database(database) => {
-            in_turn(config, database, &mut live, args.timeout).await?
-        }
-        store => {
-            let lock = store
-                .file()?
+        AnyStore::Database(database) => in_turn(config, database, &mut live, args.timeout).await?,
+        AnyStore::File(file) => {
+            let lock = file
                 .lock()
                 .await
                 .context("'apply' works without a daemon; with one, use 'berth wait' or 'berth reconcile'")?;
-            let app = App::new(config, store, Door::open()?, None).await?;
-            let code = once(&app, None, std::future::pending(), &mut live, args.timeout).await;
+            let code = alone(config, store.clone(), &mut live, args.timeout).await?;
             drop(lock);
             code
         }
+        memory @ AnyStore::Memory(_) => alone(config, memory, &mut live, args.timeout).await?,
     };
     store.close().await;
     Ok(code)
+}
+
+async fn alone(config: Config, store: AnyStore, live: &mut Live, timeout: Duration) -> Result<ExitCode> {
+    let app = App::new(config, store, Door::open()?, None).await?;
+    Ok(once(&app, None, std::future::pending(), live, timeout).await)
 }
 
 /// Takes the lead for as long as it takes.

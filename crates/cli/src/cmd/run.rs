@@ -11,7 +11,7 @@ use crate::{lead, logs, out};
 use anyhow::{Context, Result};
 use berth_model::config::{Config, StatePlace};
 use berth_ports::{Platform, Severity};
-use berth_store::Postgres;
+use berth_store::{Postgres, Sqlite};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,8 +45,8 @@ pub async fn run(given: Option<&Path>, args: Run) -> Result<ExitCode> {
             let store = Postgres::at(url.value.expose())?;
             in_turns(config, store, &args, stop).await?;
         }
-        StatePlace::Sqlite(_) => {
-            let store = AnyStore::open(&config).await?;
+        StatePlace::Sqlite(path) => {
+            let store = Sqlite::open(path, out::now()).await?;
             self::alone(config, store, &args, shown.then_some(live), stop).await?;
         }
     }
@@ -66,13 +66,13 @@ fn told(config: &Config, address: SocketAddr) {
 /// The only daemon of its state file.
 async fn alone(
     config: Config,
-    store: AnyStore,
+    store: Sqlite,
     args: &Run,
     mut live: Option<Live>,
     stop: CancellationToken,
 ) -> Result<()> {
-    let lock = store.file()?.lock().await?;
-    let app = App::new(config, store.clone(), Door::open()?, None).await?;
+    let lock = store.lock().await?;
+    let app = App::new(config, AnyStore::File(store.clone()), Door::open()?, None).await?;
     let listener = listen(&app.config).await?;
     let address = listener.local_addr().context("the status API's address")?;
     told(&app.config, address);

@@ -92,7 +92,7 @@ impl Postgres {
 
     /// What became of a transaction whose commit was sent and not answered. A number means something to the run of the
     /// server that gave it: after a restart it may be another's.
-    async fn outcome(&self, sent: &Transacted, failed: &str) -> Result<(), PortError> {
+    pub(super) async fn outcome(&self, sent: &Transacted, failed: &str) -> Result<(), PortError> {
         let place = self.place();
         let until = Instant::now() + INQUIRY;
         loop {
@@ -110,7 +110,7 @@ impl Postgres {
         }
     }
 
-    async fn ask_outcome(&self, sent: &Transacted) -> Result<Outcome, sqlx::Error> {
+    pub(super) async fn ask_outcome(&self, sent: &Transacted) -> Result<Outcome, sqlx::Error> {
         let sessions = &self.0.sessions;
         let mut db = sessions.connect().await?;
         let statement = sqlx::query(
@@ -135,7 +135,8 @@ enum Failed {
     AtCommit(sqlx::Error),
 }
 
-enum Outcome {
+#[derive(Debug)]
+pub(super) enum Outcome {
     Committed,
     Aborted,
     Open,

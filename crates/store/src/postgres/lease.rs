@@ -284,14 +284,16 @@ impl Lease {
         // One statement a second is all that an idle daemon costs.
         let statement = if bare {
             sqlx::query(
-                "select r.until is not null, l.server = pg_postmaster_start_time(), null::bigint, false \
+                "select r.until is not null, l.server = pg_postmaster_start_time() and l.holder is not null, \
+                 null::bigint, false \
                  from (select berth.renew_lease($1, $2) as until) r, berth.lease l",
             )
             .bind(epoch)
             .bind(lasts)
         } else {
             sqlx::query(
-                "select r.until is not null, l.server = pg_postmaster_start_time(), m.request_last, \
+                "select r.until is not null, l.server = pg_postmaster_start_time() and l.holder is not null, \
+                 m.request_last, \
                  $3::text is null or exists (select from berth.manifests where change_xid >= $3::text::xid8) \
                  or exists (select from berth.removed where change_xid >= $3::text::xid8) \
                  from (select berth.renew_lease($1, $2) as until) r, berth.lease l, berth.meta m",
@@ -303,11 +305,11 @@ impl Lease {
         let row = self.ask("renewing the lead", statement).await?;
         let port = |e: sqlx::Error| error::port(self.store.place(), "renewing the lead", &e);
         if !row.try_get::<bool, _>(0).map_err(port)? {
-            let same = row.try_get::<Option<bool>, _>(1).map_err(port)? == Some(true);
-            if same {
+            let is_taken = row.try_get::<Option<bool>, _>(1).map_err(port)? == Some(true);
+            if is_taken {
                 held.end();
             }
-            return Ok(if same { Renewed::Lost } else { Renewed::Moved });
+            return Ok(if is_taken { Renewed::Lost } else { Renewed::Moved });
         }
         self.bare = false;
         held.until.store(self.end(asked), Ordering::SeqCst);

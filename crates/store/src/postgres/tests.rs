@@ -79,6 +79,46 @@ async fn a_commit_under_way_holds_a_successor_up_and_no_longer() {
 }
 
 #[tokio::test]
+async fn what_became_of_a_commit_is_asked_of_the_run_that_took_it() {
+    let server = Server::start();
+    let (store, _) = opened(&server).await;
+    let pool = store.0.sessions.pool();
+    let mut fates = Vec::new();
+    for commits in [true, false] {
+        let mut transaction = pool.begin().await.unwrap();
+        let sent = store.fence(&mut transaction).await.unwrap();
+        assert!(matches!(store.ask_outcome(&sent).await, Ok(commit::Outcome::Open)));
+        if commits {
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.rollback().await.unwrap();
+        }
+        fates.push(store.outcome(&sent, "the line broke").await);
+        server.crash();
+        server.up();
+        fates.push(store.outcome(&sent, "the line broke").await);
+    }
+    assert!(
+        matches!(
+            &fates[..],
+            [Ok(()), Err(PortError::Unknown { .. }), Err(PortError::Retry { .. }), Err(PortError::Unknown { .. })]
+        ),
+        "{fates:?}"
+    );
+}
+
+#[tokio::test]
+async fn whatever_the_server_thinks_of_commits_in_general_these_last() {
+    let server = Server::start_with(&["synchronous_commit=off"]);
+    let (store, _) = opened(&server).await;
+    let mut transaction = store.0.sessions.pool().begin().await.unwrap();
+    store.fence(&mut transaction).await.unwrap();
+    let set: String =
+        sqlx::query_scalar("show synchronous_commit").fetch_one(&mut *transaction).await.unwrap();
+    assert_eq!(set, "on");
+}
+
+#[tokio::test]
 async fn rows_become_manifests() {
     let server = Server::start();
     let (store, url) = opened(&server).await;
