@@ -13,7 +13,7 @@ use berth_sim::Sim;
 use berth_store::{Memory, Verdict};
 use berth_vault::Ring;
 use berth_wire::FixedKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -56,6 +56,8 @@ pub struct Rig {
     pub crashes: Crashes,
     /// What is wanted, file by file.
     pub files: BTreeMap<String, String>,
+    /// What a source asks to be removed, where one can.
+    pub removed: Option<BTreeSet<Key>>,
     /// What was committed, in short.
     pub log: Arc<std::sync::Mutex<Vec<String>>>,
     options: RigOptions,
@@ -73,6 +75,7 @@ impl Rig {
             store: Memory::new(START),
             crashes: Crashes::default(),
             files: BTreeMap::new(),
+            removed: None,
             log: Arc::default(),
             options,
             start: Instant::now(),
@@ -86,15 +89,11 @@ impl Rig {
         let crashes = self.crashes.clone();
         let log = self.log.clone();
         self.store.on_commit(Box::new(move |changes| {
-            if crashes.commits() {
+            let verdict = crashes.at_commit();
+            if !matches!(verdict, Verdict::RefuseBefore(_)) {
                 log.lock().unwrap().extend(changes.iter().map(brief));
-                Verdict::Apply
-            } else {
-                Verdict::RefuseBefore(berth_ports::PortError::Retry {
-                    after: None,
-                    why: "the daemon is dead".to_owned(),
-                })
             }
+            verdict
         }));
     }
 
@@ -125,6 +124,7 @@ impl Rig {
             stacks: fleet.stacks,
             projects: fleet.projects,
             trust: Trust::Complete,
+            removed: self.removed.clone(),
             invalid: BTreeMap::new(),
         })
     }

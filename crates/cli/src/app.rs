@@ -98,14 +98,23 @@ impl App {
         loop {
             let changed = async {
                 match &mut rows {
-                    Some(rows) => rows.changed().await,
+                    Some(rows) => rows.changed(&self.engine).await,
                     None => std::future::pending().await,
                 }
             };
+            let mut only_rows = false;
             tokio::select! {
                 () = cancel.cancelled() => break,
                 more = files.changed() => if more.is_err() { break },
-                () = changed => {}
+                () = changed => only_rows = true,
+            }
+            if only_rows
+                && !files.has_changed().unwrap_or(true)
+                && let Some(changed) = rows.as_ref().and_then(Rows::only_changed)
+                && let Some(wanted) = manifests.change(changed, &context)
+            {
+                self.engine.set_wanted(wanted);
+                continue;
             }
             let mut readings = vec![files.borrow_and_update().clone()];
             readings.extend(rows.as_ref().map(Rows::reading));
@@ -125,11 +134,8 @@ impl App {
             }
             told = now;
             self.engine.set_wanted(wanted);
-            if readings.iter().all(|r| matches!(r, Reading::Files(_))) {
+            if readings.iter().all(|r| !matches!(r, Reading::Unreadable(_))) {
                 *self.unread() = None;
-            }
-            if let Some(rows) = &mut rows {
-                rows.finish().await;
             }
         }
         if let Some(watching) = watching {
@@ -144,6 +150,7 @@ impl App {
     /// Each reason in words.
     pub fn ready(&self) -> Result<(), Vec<String>> {
         let mut why: Vec<String> = self.unread().iter().cloned().collect();
+        why.extend(self.engine.store_trouble().map(|trouble| format!("the state: {trouble}")));
         why.extend(self.engine.unseen().into_iter().map(|(backend, trouble)| match trouble {
             Some(trouble) => format!("backend {backend}: {trouble}"),
             None => format!("backend {backend} was not looked at yet"),

@@ -15,16 +15,25 @@ use berth_ports::{
     Answer, Asked, Change, Draft, Expect, Fault, PortError, Put, Query, Refused, SecretRow, Store,
 };
 use berth_store::{Held, Leader};
-use prometheus::Registry;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 /// How often a stream of events shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Events that a slow reader may be behind.
 const BEHIND: usize = 1_024;
+
+/// Between two looks at what another daemon wrote down.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// At a first look: so many events, as far as they are younger than so many milliseconds.
+const FEW: u32 = 64;
+const JUST_NOW: i64 = 2_000;
 
 /// The API's document, with the manifest language's schema in it.
 #[must_use]
@@ -62,7 +71,10 @@ pub struct Front {
     portal: Portal,
     role: Mutex<Role>,
     events: broadcast::Sender<Event>,
-    standing_by: Registry,
+    /// The last event that was passed on, whoever told it.
+    passed_on: AtomicU64,
+    /// Somebody watches from now on.
+    watched: Notify,
 }
 
 impl Front {
@@ -74,16 +86,16 @@ impl Front {
 
     /// Of the only daemon.
     #[must_use]
-    pub fn alone(app: Arc<App>) -> Self {
-        let front = Self::of(app.config.clone(), app.store.clone(), Role::Alone(app.clone()));
-        front.pass_on(&app);
+    pub fn alone(app: Arc<App>) -> Arc<Self> {
+        let front = Arc::new(Self::of(app.config.clone(), app.store.clone(), Role::Alone(app.clone())));
+        front.follow(&app);
         front
     }
 
     fn of(config: Config, store: AnyStore, role: Role) -> Self {
-        let portal = Portal::new(config, store.clone());
-        let (events, standing_by) = (broadcast::channel(BEHIND).0, berth_engine::standing_by());
-        Self { store, portal, role: Mutex::new(role), events, standing_by }
+        let (portal, events) = (Portal::new(config, store.clone()), broadcast::channel(BEHIND).0);
+        let (passed_on, watched) = (AtomicU64::new(0), Notify::new());
+        Self { store, portal, role: Mutex::new(role), events, passed_on, watched }
     }
 
     fn role(&self) -> MutexGuard<'_, Role> {
@@ -100,25 +112,64 @@ impl Front {
     }
 
     /// This daemon leads, with this engine.
-    pub fn lead(&self, app: &Arc<App>, held: &Held) {
+    pub fn lead(self: &Arc<Self>, app: &Arc<App>, held: &Held) {
+        // Who watches would pass over a number that it saw already: the state may be an older copy.
+        app.engine.number_events_after(self.passed_on.load(Ordering::SeqCst));
         *self.role() = Role::Leads(app.clone(), held.clone());
-        self.pass_on(app);
+        self.follow(app);
     }
 
     /// Who watches goes on watching, whoever leads.
-    fn pass_on(&self, app: &App) {
-        let (mut from, to) = (app.engine.events(), self.events.clone());
+    fn follow(self: &Arc<Self>, app: &App) {
+        let (mut from, front) = (app.engine.events(), self.clone());
         tokio::spawn(async move {
             use broadcast::error::RecvError;
             loop {
                 match from.recv().await {
-                    // Nobody may be watching.
-                    Ok(event) => drop(to.send(event)),
+                    Ok(event) => front.pass_on(event),
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 }
             }
         });
+    }
+
+    fn pass_on(&self, event: Event) {
+        self.passed_on.fetch_max(event.id, Ordering::SeqCst);
+        // Nobody may be watching.
+        drop(self.events.send(event));
+    }
+
+    /// Passes on what another daemon writes down, while this one does not lead and somebody watches.
+    pub async fn relay(&self, stop: CancellationToken) {
+        // The last event that whoever watches was told of.
+        let mut last = None;
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+                // Soon: what is written down until the first look is told by its time only.
+                () = self.watched.notified(), if last.is_none() => {}
+            }
+            if self.events.receiver_count() == 0 {
+                last = None;
+                continue;
+            }
+            if self.app().is_some() {
+                last = Some(self.passed_on.load(Ordering::SeqCst)).filter(|last| *last > 0);
+                continue;
+            }
+            let (after, limit) = last.map_or((0, FEW), |last| (last, BEHIND as u32));
+            // Where it cannot be read, the daemon's readiness says so.
+            let Ok(events) = self.store.events_after(after, limit).await else { continue };
+            let newest = events.last().map(|event| event.id);
+            let since = crate::out::now().0 - JUST_NOW;
+            let fresh = events.into_iter().filter(|event| last.is_some() || event.at.0 >= since);
+            fresh.for_each(|event| self.pass_on(event));
+            last = newest.or(last).or(Some(0));
+        }
     }
 
     /// It does not lead any more.
@@ -160,7 +211,9 @@ impl Fleet for Front {
         self.store.events_after(after, limit).await
     }
     fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        let events = self.events.subscribe();
+        self.watched.notify_one();
+        events
     }
     fn ready(&self) -> Result<(), Vec<String>> {
         let why = match &*self.role() {
@@ -184,9 +237,10 @@ impl Fleet for Front {
         })
     }
     fn metrics(&self) -> String {
+        let up = !matches!(&*self.role(), Role::CutOff(_));
         match self.app() {
             Some(app) => crate::app::text_of(&app.engine.metrics().registry),
-            None => crate::app::text_of(&self.standing_by),
+            None => crate::app::text_of(&berth_engine::standing_by(up)),
         }
     }
     fn holds(&self) -> Vec<Hold> {

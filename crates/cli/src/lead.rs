@@ -7,7 +7,7 @@ use crate::state::AnyStore;
 use crate::world::Door;
 use anyhow::Result;
 use berth_model::config::Config;
-use berth_store::{Held, Lease, LeaseTimes, Postgres};
+use berth_store::{Held, Lease, LeaseTimes, Postgres, Renewed};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,14 +17,24 @@ use tokio_util::sync::CancellationToken;
 /// Between two times that old history is dropped.
 const TIDY: Duration = Duration::from_secs(3600);
 
+/// How long the lease is still asked for by one that is to stop: what it is given in vain has to run out first.
+const LAST: Duration = Duration::from_secs(1);
+
 /// How a lead ended.
 enum End {
     /// It was asked to stop, and nothing is under way any more.
     Finished,
     /// It was asked to stop, and calls did not end in time.
     Cut,
-    /// Another daemon may lead.
+    /// Another daemon may lead, or the state may not be what it was.
     Lost,
+}
+
+/// A way to the lease for this process, which is asked at this address.
+#[must_use]
+pub fn lease(store: &Postgres, address: &str) -> Lease {
+    let who = format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
+    Lease::new(store.clone(), who, address, LeaseTimes::default())
 }
 
 /// Leads whenever the lease is free, until told to stop. `beside` begins what else a leader does, until the token ends.
@@ -32,14 +42,14 @@ pub async fn run(
     config: &Config,
     address: SocketAddr,
     store: Postgres,
-    front: &Front,
+    front: &Arc<Front>,
     beside: impl Fn(&Arc<App>, &CancellationToken),
     grace: Duration,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let who = format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
-    let mut lease = Lease::new(store.clone(), who, address.to_string(), LeaseTimes::default());
+    let mut lease = lease(&store, &address.to_string());
     let hearing = tokio::spawn(lease.listen());
+    let mut told = None;
     while let Some(held) = stand_by(&mut lease, front, stop).await {
         tracing::info!(holder = lease.who(), epoch = held.epoch(), "this daemon leads now");
         let app =
@@ -47,12 +57,21 @@ pub async fn run(
         let app = match app {
             Ok(app) => app,
             Err(error) => {
-                tracing::error!("it cannot lead: {error:#}");
+                let text = format!("it cannot lead: {error:#}");
+                if told.as_ref() != Some(&text) {
+                    tracing::error!("{text}");
+                }
                 give_up(&mut lease, &held).await;
-                tokio::time::sleep(lease.times().lasts).await;
+                front.is_cut_off(text.clone());
+                told = Some(text);
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(lease.times().lasts) => {}
+                }
                 continue;
             }
         };
+        told = None;
         let term = stop.child_token();
         front.lead(&app, &held);
         let feeding = tokio::spawn(app.clone().feed(Some(lease.hints()), term.clone()));
@@ -78,7 +97,11 @@ async fn stand_by(lease: &mut Lease, front: &Front, stop: &CancellationToken) ->
     let hints = lease.hints();
     let mut trouble = None;
     while !stop.is_cancelled() {
-        match lease.take().await {
+        let taken = tokio::select! {
+            taken = lease.take() => taken,
+            () = async { stop.cancelled().await; tokio::time::sleep(LAST).await } => return None,
+        };
+        match taken {
             Ok(Ok(held)) => return Some(held),
             Ok(Err(leader)) => {
                 if trouble.take().is_some() {
@@ -116,9 +139,10 @@ async fn lead(
         term.cancelled().await;
         tokio::time::sleep(grace).await;
     };
+    let told = |up: bool| app.engine.metrics().store_up.set(i64::from(up));
     tokio::select! {
         () = app.engine.run(term.clone()) => End::Finished,
-        () = keep(lease, held) => End::Lost,
+        () = keep(lease, held, told) => End::Lost,
         never = tidy(store) => match never {},
         () = cut => {
             tracing::warn!("calls in flight did not end within {grace:?}; what they did is looked for by the next leader");
@@ -137,32 +161,47 @@ async fn tidy(store: &Postgres) -> Infallible {
     }
 }
 
-/// Renews the lead until it is lost.
-async fn keep(lease: &mut Lease, held: &Held) {
+/// Renews the lead until it is lost. Tells whether the database answers.
+pub async fn keep(lease: &mut Lease, held: &Held, told: impl Fn(bool)) {
     let every = lease.times().every;
     let mut troubled = false;
+    let mut again = false;
     loop {
-        tokio::time::sleep(every.min(held.left())).await;
-        match lease.renew(held).await {
-            Ok(true) => {
+        if !std::mem::take(&mut again) {
+            tokio::time::sleep(every.min(held.left())).await;
+        }
+        // What takes longer is of no use: until then another may have taken it.
+        match tokio::time::timeout(held.left(), lease.renew(held)).await {
+            Ok(Ok(Renewed::Kept)) => {
                 if std::mem::take(&mut troubled) {
+                    told(true);
                     tracing::info!("the lead is renewed again");
                 }
             }
-            Ok(false) => return,
-            Err(error) => {
+            Ok(Ok(Renewed::Lost)) => return,
+            Ok(Ok(Renewed::Moved)) => {
+                tracing::warn!(
+                    "the database's server was started anew, or is another one: its state is read again"
+                );
+                return;
+            }
+            Ok(Err(error)) => {
                 if !std::mem::replace(&mut troubled, true) {
+                    told(false);
                     tracing::warn!(%error, "the lead cannot be renewed");
+                    again = true;
                 }
                 if !held.may_call() {
                     return;
                 }
             }
+            Err(_) => return,
         }
     }
 }
 
-async fn give_up(lease: &mut Lease, held: &Held) {
+/// Hands the lead over, after which nothing may be under way.
+pub async fn give_up(lease: &mut Lease, held: &Held) {
     if let Err(error) = lease.release(held).await {
         tracing::warn!(%error, "the lead could not be handed over; it runs out by itself");
     }

@@ -1,10 +1,11 @@
 //! The state, wherever the settings say that it is. Opening only: what is in it is the store's.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use berth_manifest::Input;
 use berth_model::access::Token;
 use berth_model::config::{Config, StatePlace};
 use berth_model::event::Event;
+use berth_model::stack::Origin;
 use berth_ports::{Answer, Change, PortError, Query, Snapshot, Store};
 use berth_store::{Memory, OpenError, Postgres, Sqlite};
 
@@ -46,19 +47,6 @@ impl AnyStore {
             Ok(store) => Ok(Some(Self::File(store))),
             Err(OpenError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The file, where it is one.
-    ///
-    /// # Errors
-    /// It is a database, in which daemons take turns.
-    pub fn file(&self) -> Result<&Sqlite> {
-        match self {
-            Self::File(store) => Ok(store),
-            _ => {
-                bail!("this works on a state file only; with a database use 'berth run --exit-when-settled'")
-            }
         }
     }
 
@@ -112,7 +100,7 @@ pub fn input(row: berth_store::Row) -> (String, Option<Input>) {
     let generation = std::num::NonZeroU64::new(row.generation);
     let input = row.manifest.map(|text| {
         let bytes = text.into_bytes().into();
-        Input { file: format!("row:{}", row.key).into(), bytes, generation }
+        Input { file: format!("{}{}", Origin::ROW, row.key).into(), bytes, generation }
     });
     (row.key, input)
 }

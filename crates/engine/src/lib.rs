@@ -14,6 +14,7 @@ mod look;
 mod metrics;
 mod pass;
 mod queue;
+mod removal;
 mod requests;
 mod run;
 mod state;

@@ -45,16 +45,20 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
     ("berth_store_errors_total", "counter", &[], "Transactions that failed."),
     ("berth_orphans", "gauge", &[], "Services that were deleted and still run."),
     (LEADER, "gauge", &[], "1 where this daemon leads; alone it always does."),
+    (STORE_UP, "gauge", &[], "1 while the state store answers and takes what is written."),
 ];
 
 const LEADER: &str = "berth_leader";
+const STORE_UP: &str = "berth_store_up";
 
-/// What a daemon shows that stands by: that it does not lead.
+/// What a daemon shows that does not lead: that it does not, and whether the state store answers.
 #[must_use]
-pub fn standing_by() -> Registry {
+pub fn standing_by(store_up: bool) -> Registry {
     let registry = Registry::new();
-    let help = METRICS.iter().find(|m| m.0 == LEADER).map_or("", |m| m.3);
-    register(&registry, IntGauge::new(LEADER, help));
+    for (name, value) in [(LEADER, false), (STORE_UP, store_up)] {
+        let help = METRICS.iter().find(|m| m.0 == name).map_or("", |m| m.3);
+        register(&registry, IntGauge::new(name, help)).set(i64::from(value));
+    }
     registry
 }
 
@@ -88,6 +92,7 @@ pub struct Metrics {
     pub store_errors: IntCounter,
     pub orphans: IntGauge,
     pub leader: IntGauge,
+    pub store_up: IntGauge,
 }
 
 /// From a poll to what a person would call slow: holds 60 s and 180 s, which alert rules ask for.
@@ -161,10 +166,12 @@ impl Metrics {
             store_errors: make!(IntCounter, "berth_store_errors_total"),
             orphans: make!(IntGauge, "berth_orphans"),
             leader: make!(IntGauge, "berth_leader"),
+            store_up: make!(IntGauge, "berth_store_up"),
             registry,
         };
         // There is an engine only where there is a lead.
         m.leader.set(1);
+        m.store_up.set(1);
         for state in ["ready", "reconciling", "stalled", "unknown"] {
             m.stacks.with_label_values(&[state]);
         }

@@ -2,6 +2,7 @@
 //!
 //! It reads memory and the vault; it asks and changes nothing outside.
 
+use crate::removal::{Removal, shows};
 use crate::view::Proposal;
 use crate::{Engine, version};
 use berth_model::Secret;
@@ -64,12 +65,21 @@ impl<W: World> Engine<W> {
             }
             Key::Stack(name) => {
                 let Some(stack) = stack else {
-                    let meant = matches!(proposal, Proposal::Nothing);
-                    let plan = if meant || self.may_remove(key, record) {
-                        let input = input(name, None, &[], false, record, &intents, observed);
-                        berth_plan::plan(input, &policy)
-                    } else {
-                        self.not_removed()
+                    let removal = match proposal {
+                        Proposal::Nothing => Removal::Meant,
+                        _ => self.state().removal(key, record.origin.as_ref()),
+                    };
+                    let marked = observed.fleet.as_ref().is_none_or(|f| shows(f, name));
+                    let plan = match removal {
+                        Removal::Meant => {
+                            let input = input(name, None, &[], false, record, &intents, observed);
+                            berth_plan::plan(input, &policy)
+                        }
+                        // Nothing of it is there, and there is nothing to say of it.
+                        Removal::Unclaimed if record.apps.is_empty() && intents.is_empty() && !marked => {
+                            Plan::default()
+                        }
+                        Removal::Unclaimed | Removal::Unsure => left_alone(removal, name),
                     };
                     return Ok(Thought { plan, desired: None });
                 };
@@ -95,18 +105,6 @@ impl<W: World> Engine<W> {
                 quarantine_blocks(record, &stack, &compiled.desired, &mut plan);
                 Ok(Thought { plan, desired: Some(compiled.desired) })
             }
-        }
-    }
-
-    fn not_removed(&self) -> Plan {
-        Plan {
-            blocked: vec![Blocked {
-                what: "stack".to_owned(),
-                reason: Reason::Invalid,
-                message: "it has no valid manifest, but a source has errors or cannot be read, so it is not believed to be removed"
-                    .to_owned(),
-            }],
-            ..Plan::default()
         }
     }
 
@@ -267,21 +265,22 @@ impl<W: World> Engine<W> {
             target.environment == "production" || project.environments.contains_key(&target.environment)
         })
     }
+}
 
-    /// Whether a missing manifest means that the stack is to go.
-    pub(crate) fn may_remove(&self, key: &Key, record: &Record) -> bool {
-        let state = self.state();
-        if state.wanted.invalid.contains_key(key) {
-            return false;
-        }
-        match &state.wanted.trust {
-            berth_ports::Trust::Complete => true,
-            berth_ports::Trust::Unknown => false,
-            berth_ports::Trust::Partial { bad_files } => {
-                record.origin.as_ref().is_some_and(|o| !bad_files.contains(o.file.as_str()))
-            }
-        }
-    }
+/// Nothing is done about a stack that is not wanted.
+fn left_alone(removal: Removal, name: &StackName) -> Plan {
+    let (reason, message) = if removal == Removal::Unclaimed {
+        let message = format!(
+            "it carries this owner's mark, and nothing asks for it or for its removal: its row was lost, say. To keep it, \
+             insert the row again; to remove it, insert the row and delete it ({name})"
+        );
+        (Reason::Unclaimed, message)
+    } else {
+        let message = "it has no valid manifest, but a source has errors or cannot be read, so it is not believed to be \
+                       removed";
+        (Reason::Invalid, message.to_owned())
+    };
+    Plan { blocked: vec![Blocked { what: "stack".to_owned(), reason, message }], ..Plan::default() }
 }
 
 /// A plan and what it was made for.

@@ -77,6 +77,12 @@ impl<W: World> Engine<W> {
         self.events.subscribe()
     }
 
+    /// Events from now on have numbers above this one.
+    pub fn number_events_after(&self, number: u64) {
+        let mut state = self.state();
+        state.last_event = state.last_event.max(number);
+    }
+
     /// What guards hold.
     #[must_use]
     pub fn holds(&self) -> Vec<HoldView> {

@@ -134,6 +134,8 @@ reasons! {
     Contested,
     /// What was deleted still runs; the message holds the command that ends it.
     Orphaned,
+    /// It carries this owner's mark, and nothing asks for it or for its removal.
+    Unclaimed,
     /// This version of Berth or of the backend cannot do it.
     Unsupported,
 }

@@ -1,9 +1,11 @@
 //! Private servers for tests and benches: real programs from the system's packages, on loopback, each with a folder of
 //! its own that goes with it. Nothing of a running system is used, and nothing is left behind.
 
+mod pgbouncer;
 mod postgres;
 
-pub use postgres::Postgres;
+pub use pgbouncer::Pgbouncer;
+pub use postgres::{Copy, Postgres, Session};
 
 use std::net::TcpListener;
 

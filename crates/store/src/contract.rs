@@ -34,9 +34,21 @@ macro_rules! contract {
             #[tokio::test]
             async fn every_promise() {
                 let server = berth_servers::Postgres::start();
+                every(&server, server.port()).await;
+            }
+
+            #[tokio::test]
+            async fn every_promise_behind_a_pooler() {
+                let server = berth_servers::Postgres::start();
+                let pooler = berth_servers::Pgbouncer::before(&server);
+                every(&server, pooler.port()).await;
+            }
+
+            async fn every(server: &berth_servers::Postgres, port: u16) {
                 $({
                     let url = server.database();
-                    let store = crate::Postgres::open_with(&url, super::SMALL).await.unwrap();
+                    let through = url.replace(&server.port().to_string(), &port.to_string());
+                    let store = crate::Postgres::open_with(&through, super::SMALL).await.unwrap();
                     let birthday = format!("update berth.meta set made = {}", crate::samples::MADE.0);
                     assert_eq!(server.psql(&url, &["-c", &birthday]), "");
                     super::$name(&store).await;

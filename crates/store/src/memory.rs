@@ -12,6 +12,7 @@ use berth_ports::{Answer, Change, PortError, Query, SecretRow, Snapshot, Store};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a hook says of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Verdict {
     RefuseBefore(PortError),
     /// It happens, and the caller is told this all the same: the answer was lost.
     ApplyThenError(PortError),
+    /// It happens when this time has passed.
+    ApplyAfter(Duration),
 }
 
 /// A hook: sees every commit before it happens.
@@ -147,12 +150,6 @@ impl Memory {
     }
 
     fn commit_now(&self, changes: Vec<Change>) -> Result<(), PortError> {
-        // The hook runs outside both locks, so that it may look at the store itself.
-        let hook = lock(&self.shared.hook).clone();
-        let verdict = hook.map_or(Verdict::Apply, |hook| hook(&changes));
-        if let Verdict::RefuseBefore(error) = verdict {
-            return Err(error);
-        }
         let mut state = self.state();
         if let Some(epoch) = self.epoch
             && epoch != state.epoch
@@ -171,10 +168,7 @@ impl Memory {
             state.apply(change);
         }
         state.trim_runs_and_events();
-        match verdict {
-            Verdict::ApplyThenError(error) => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -194,7 +188,17 @@ impl Store for Memory {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), PortError> {
-        self.commit_now(changes)
+        // The hook runs outside both locks, so that it may look at the store itself.
+        let hook = lock(&self.shared.hook).clone();
+        match hook.map_or(Verdict::Apply, |hook| hook(&changes)) {
+            Verdict::Apply => self.commit_now(changes),
+            Verdict::RefuseBefore(error) => Err(error),
+            Verdict::ApplyThenError(error) => self.commit_now(changes).and(Err(error)),
+            Verdict::ApplyAfter(time) => {
+                tokio::time::sleep(time).await;
+                self.commit_now(changes)
+            }
+        }
     }
 
     async fn query(&self, query: Query) -> Result<Answer, PortError> {

@@ -11,7 +11,7 @@ use crate::{lead, logs, out};
 use anyhow::{Context, Result};
 use berth_model::config::{Config, StatePlace};
 use berth_ports::{Platform, Severity};
-use berth_store::Postgres;
+use berth_store::{Postgres, Sqlite};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,11 +38,17 @@ pub async fn run(given: Option<&Path>, args: Run) -> Result<ExitCode> {
         live.clear();
     }
     logs::start(args.log, if shown { "warn" } else { "info" });
-    let store = AnyStore::open(&config).await?;
     let stop = CancellationToken::new();
-    match store {
-        AnyStore::Database(store) => in_turns(config, store, &args, stop).await?,
-        store => self::alone(config, store, &args, shown.then_some(live), stop).await?,
+    match &config.state {
+        // A database may be away now, and come: nothing is asked of it yet.
+        StatePlace::Postgres(url) => {
+            let store = Postgres::at(url.value.expose())?;
+            in_turns(config, store, &args, stop).await?;
+        }
+        StatePlace::Sqlite(path) => {
+            let store = Sqlite::open(path, out::now()).await?;
+            self::alone(config, store, &args, shown.then_some(live), stop).await?;
+        }
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -60,18 +66,18 @@ fn told(config: &Config, address: SocketAddr) {
 /// The only daemon of its state file.
 async fn alone(
     config: Config,
-    store: AnyStore,
+    store: Sqlite,
     args: &Run,
     mut live: Option<Live>,
     stop: CancellationToken,
 ) -> Result<()> {
-    let lock = store.file()?.lock().await?;
-    let app = App::new(config, store.clone(), Door::open()?, None).await?;
+    let lock = store.lock().await?;
+    let app = App::new(config, AnyStore::File(store.clone()), Door::open()?, None).await?;
     let listener = listen(&app.config)?;
     let address = listener.local_addr().context("the API's address")?;
     told(&app.config, address);
     signals(stop.clone())?;
-    let front = Arc::new(Front::alone(app.clone()));
+    let front = Front::alone(app.clone());
     let serving = tokio::spawn(serve(front.clone(), app.config.clone(), listener, stop.clone()));
     let feeding = tokio::spawn(app.clone().feed(None, stop.clone()));
     tokio::spawn(diagnose(app.clone()));
@@ -112,6 +118,10 @@ async fn in_turns(config: Config, store: Postgres, args: &Run, stop: Cancellatio
     told(&config, address);
     signals(stop.clone())?;
     let serving = tokio::spawn(serve(front.clone(), config.clone(), listener, stop.clone()));
+    let relaying = tokio::spawn({
+        let (front, stop) = (front.clone(), stop.clone());
+        async move { front.relay(stop).await }
+    });
     tokio::spawn(tell_supervisor(front.clone()));
     let beside = |app: &Arc<App>, term: &CancellationToken| {
         tokio::spawn(diagnose(app.clone()));
@@ -122,6 +132,8 @@ async fn in_turns(config: Config, store: Postgres, args: &Run, stop: Cancellatio
     };
     lead::run(&config, address, store.clone(), &front, beside, args.grace, &stop).await?;
     notify("STOPPING=1");
+    // It ends with the token; an error is its panic, told by the hook.
+    let _ = relaying.await;
     let _ = serving.await;
     store.close().await;
     Ok(())

@@ -103,7 +103,7 @@ impl Stage {
         let store = AnyStore::open(&config).await?;
         let door = Door::Loopback(world::sockets()?, images);
         let app = App::new(config, store, door, None).await?;
-        let (front, status) = (Arc::new(Front::alone(app.clone())), status.into_std()?);
+        let (front, status) = (Front::alone(app.clone()), status.into_std()?);
         let (options, _) = crate::front::served(&app.config);
         tokio::spawn(async move { berth_api::serve(front, status, &options, None, stop).await });
         let other = sim.issue_key(berth_sim::Role::Owner);

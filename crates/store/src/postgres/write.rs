@@ -16,32 +16,15 @@ use std::collections::BTreeSet;
 
 type Statement<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
-/// Refuses where another daemon took the lead meanwhile, and keeps one from taking it until the transaction ends.
-pub(super) async fn fence(place: &str, db: &mut PgConnection, epoch: u64) -> Result<(), PortError> {
-    if epoch == 0 {
-        return Ok(());
-    }
-    let leads: Option<bool> = sqlx::query_scalar("select berth.leads($1)")
-        .bind(number(epoch)?)
-        .fetch_one(db)
-        .await
-        .map_err(|e| error::port(place, "writing", &e))?;
-    if leads == Some(true) {
-        return Ok(());
-    }
-    Err(PortError::Conflict(format!(
-        "this daemon led under epoch {epoch} and another leads now: nothing was written"
-    )))
-}
-
 /// Writes all changes in order.
 pub(super) async fn all(
     place: &str,
     db: &mut PgConnection,
+    names: bool,
     changes: &[Change],
     limits: &Limits,
 ) -> Result<(), PortError> {
-    let mut writer = Writer { place, db, limits, events: false, runs_of: BTreeSet::new() };
+    let mut writer = Writer { place, db, names, limits, events: false, runs_of: BTreeSet::new() };
     for change in changes {
         writer.one(change).await?;
     }
@@ -51,6 +34,8 @@ pub(super) async fn all(
 struct Writer<'a> {
     place: &'a str,
     db: &'a mut PgConnection,
+    /// Statements may be known to the server by names.
+    names: bool,
     limits: &'a Limits,
     events: bool,
     runs_of: BTreeSet<&'a Key>,
@@ -58,7 +43,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     async fn run(&mut self, statement: Statement<'_>) -> Result<(), PortError> {
-        match statement.execute(&mut *self.db).await {
+        match statement.persistent(self.names).execute(&mut *self.db).await {
             Ok(_) => Ok(()),
             Err(e) => Err(error::port(self.place, "writing", &e)),
         }
@@ -225,6 +210,7 @@ impl<'a> Writer<'a> {
                 .bind(&row.stack)
                 .bind(&app)
                 .bind(&row.name)
+                .persistent(self.names)
                 .fetch_optional(&mut *self.db)
                 .await
                 .map_err(port)?;
