@@ -50,6 +50,8 @@ pub struct Rig {
     pub sim: Sim,
     /// How often the registry was asked.
     pub looked_up: Arc<std::sync::atomic::AtomicU64>,
+    /// How often hosts were asked from outside.
+    pub probed: Arc<std::sync::atomic::AtomicU64>,
     /// The store.
     pub store: Memory,
     /// The switch.
@@ -70,6 +72,7 @@ impl Rig {
         let rig = Self {
             sim,
             looked_up: Arc::default(),
+            probed: Arc::default(),
             store: Memory::new(START),
             crashes: Crashes::default(),
             files: BTreeMap::new(),
@@ -161,7 +164,11 @@ impl Rig {
             platforms: [(main.clone(), Arc::new(platform))].into(),
             store: self.store.clone(),
             vault: ring,
-            prober: SimProber(self.sim.clone()),
+            prober: SimProber {
+                sim: self.sim.clone(),
+                asked: self.probed.clone(),
+                clock: SimClock { base: START, start },
+            },
             registry: SimRegistry(self.sim.clone(), self.looked_up.clone()),
             clock: SimClock { base: START, start },
             dice: Seeded::new(seed),

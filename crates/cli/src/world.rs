@@ -121,6 +121,11 @@ impl Observer for Counting {
             metrics.call_seconds.with_label_values(&[self.backend.as_str()]).observe(seconds);
         }
     }
+    fn waited(&self, seconds: f64) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.waits.with_label_values(&[self.backend.as_str()]).observe(seconds);
+        }
+    }
 }
 
 /// The accounts of the settings, and where their counts go once there is an engine. They are called only while the lead

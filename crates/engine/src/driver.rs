@@ -80,6 +80,16 @@ impl<W: World> Engine<W> {
                         Done::Probe
                     }));
                 }
+                // Health checks come first; half of the places are enough for what is in no hurry.
+                while probing < self.options.probes.div_ceil(2)
+                    && let Some((backend, spec)) = self.next_handshake()
+                {
+                    probing += 1;
+                    work.push(Box::pin(async move {
+                        self.probe(&backend, &spec).await;
+                        Done::Probe
+                    }));
+                }
             } else if work.is_empty() {
                 return;
             }

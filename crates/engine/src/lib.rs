@@ -4,6 +4,7 @@
 //! everything at once, which is what a crash does.
 
 mod backoff;
+mod certificates;
 mod commit;
 mod driver;
 mod execute;

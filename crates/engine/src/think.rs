@@ -126,11 +126,7 @@ impl<W: World> Engine<W> {
             let name = name.as_ref()?;
             (hold.removing.contains(name) || hold.recreating.contains(name)).then(|| hold.token.clone())
         });
-        let room = account.and_then(|a| {
-            let network = a.view.as_ref()?.network.present()?;
-            let promised: u64 = a.promised.iter().filter(|(k, _)| *k != key).map(|(_, n)| n).sum();
-            Some(network.usable.saturating_sub(network.used + promised))
-        });
+        let room = account.and_then(|a| a.room(Some(key)));
         let check =
             backend.as_ref().and_then(|b| self.options.backends.get(b)).is_some_and(|b| b.check_registry);
         let transient = state.transient(key);
