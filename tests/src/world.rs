@@ -42,11 +42,17 @@ impl Transport for SimTransport {
         if self.crashes.is_dead() {
             return std::future::pending().await;
         }
+        if self.crashes.lost_its_host(&self.sim) {
+            return std::future::pending().await;
+        }
         let moment = self.crashes.next_call();
         if moment == Some(Moment::Before) {
             return self.crashes.crash().await;
         }
         let result = self.sim.handle(request).await;
+        if self.crashes.lost_its_host(&self.sim) {
+            return std::future::pending().await;
+        }
         match moment {
             Some(Moment::Applied) => return self.crashes.crash().await,
             Some(Moment::Answered) => self.crashes.crash_at_commit(),

@@ -40,8 +40,8 @@ pub fn router<F: Fleet>(fleet: Arc<F>, stop: CancellationToken) -> Router {
     let live = Router::new().route("/api/v1/events", get(watch::events::<F>));
     Router::new()
         .route("/", get(page))
-        .route("/healthz", get(healthz))
-        .route("/health", get(health))
+        .route("/healthz", get(healthz::<F>))
+        .route("/health", get(health::<F>))
         .route("/readyz", get(readyz::<F>))
         .route("/metrics", get(metrics::<F>))
         .route("/api/v1/stacks", get(stacks::<F>))
@@ -94,13 +94,21 @@ async fn page() -> Response {
     response
 }
 
-async fn healthz() -> &'static str {
-    "ok\n"
+async fn healthz<F: Fleet>(State(shared): State<Shared<F>>) -> Response {
+    if shared.fleet.alive() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the loop stands still\n").into_response()
+    }
 }
 
 /// The form that some platforms' probes expect.
-async fn health() -> Json<serde_json::Value> {
-    Json(json!({"status": "healthy"}))
+async fn health<F: Fleet>(State(shared): State<Shared<F>>) -> Response {
+    if shared.fleet.alive() {
+        Json(json!({"status": "healthy"})).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "the loop stands still"}))).into_response()
+    }
 }
 
 async fn readyz<F: Fleet>(State(shared): State<Shared<F>>) -> Response {

@@ -11,6 +11,7 @@ use berth_model::record::StackStatus;
 use berth_ports::PortError;
 use http_body_util::BodyExt;
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -22,6 +23,7 @@ struct Fake {
     events: Vec<Event>,
     live: broadcast::Sender<Event>,
     ready: Mutex<Result<(), Vec<String>>>,
+    alive: AtomicBool,
 }
 
 fn stack(name: &str) -> Key {
@@ -65,6 +67,7 @@ fn fake() -> Arc<Fake> {
         events: (1..=5).map(event).collect(),
         live: broadcast::channel(8).0,
         ready: Mutex::new(Ok(())),
+        alive: AtomicBool::new(true),
     })
 }
 
@@ -83,6 +86,9 @@ impl Fleet for Fake {
     }
     fn ready(&self) -> Result<(), Vec<String>> {
         self.ready.lock().unwrap().clone()
+    }
+    fn alive(&self) -> bool {
+        self.alive.load(Ordering::SeqCst)
     }
     fn metrics(&self) -> String {
         "berth_stacks 1\n".to_owned()
@@ -119,6 +125,13 @@ async fn health_and_metrics() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["why"][0], "backend main was not looked at yet");
     assert_eq!(get(&fleet, "/metrics").await.1, "berth_stacks 1\n");
+    assert_eq!(get(&fleet, "/health").await.0, StatusCode::OK, "not ready is not dead");
+    fleet.alive.store(false, Ordering::SeqCst);
+    for path in ["/healthz", "/health"] {
+        let (status, body) = get(&fleet, path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(body.contains("the loop stands still"), "{path}: {body}");
+    }
 }
 
 #[tokio::test]

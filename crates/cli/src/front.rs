@@ -8,7 +8,7 @@ use berth_model::ids::Key;
 use berth_model::record::StackStatus;
 use berth_ports::{Answer, PortError, Query, Store};
 use berth_store::{Held, Leader};
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
@@ -28,6 +28,9 @@ pub struct Front {
     role: Mutex<Role>,
     events: broadcast::Sender<Event>,
     standing_by: Registry,
+    /// Shown whoever leads.
+    turns: Registry,
+    lost: IntCounter,
 }
 
 impl Front {
@@ -35,7 +38,9 @@ impl Front {
     #[must_use]
     pub fn new(store: AnyStore) -> Self {
         let role = Mutex::new(Role::CutOff("the database was not asked yet".to_owned()));
-        Self { store, role, events: broadcast::channel(BEHIND).0, standing_by: berth_engine::standing_by() }
+        let (turns, lost) = berth_engine::turns();
+        let events = broadcast::channel(BEHIND).0;
+        Self { store, role, events, standing_by: berth_engine::standing_by(), turns, lost }
     }
 
     fn role(&self) -> MutexGuard<'_, Role> {
@@ -71,6 +76,11 @@ impl Front {
     /// It does not lead any more.
     pub fn resign(&self) {
         *self.role() = Role::StandsBy(Leader::default());
+    }
+
+    /// It did not give its lead up: another one may have it.
+    pub fn lost(&self) {
+        self.lost.inc();
     }
 
     /// Another one leads.
@@ -114,6 +124,9 @@ impl Fleet for Front {
         };
         Err(vec![why])
     }
+    fn alive(&self) -> bool {
+        self.app().is_none_or(|app| app.alive())
+    }
     fn lead(&self) -> Option<Lead> {
         Some(match &*self.role() {
             Role::Leads(app, held) if held.may_call() => {
@@ -126,7 +139,10 @@ impl Fleet for Front {
         })
     }
     fn metrics(&self) -> String {
-        self.app().map_or_else(|| crate::app::text_of(&self.standing_by), |app| app.metrics())
+        match self.app() {
+            Some(app) => crate::app::text_of(&[&app.engine.metrics().registry, &self.turns]),
+            None => crate::app::text_of(&[&self.standing_by, &self.turns]),
+        }
     }
     fn holds(&self) -> Vec<Hold> {
         self.app().map(|app| app.holds()).unwrap_or_default()

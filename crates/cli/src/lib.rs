@@ -12,6 +12,7 @@ pub mod out;
 pub mod rows;
 pub mod settings;
 pub mod state;
+pub mod supervisor;
 pub mod world;
 
 use args::Command;

@@ -147,9 +147,20 @@ impl Daemon {
     }
 
     fn readiness(&self) -> Option<String> {
+        self.ask("/readyz")
+    }
+
+    /// How many leads it lost since it began.
+    fn lost(&self) -> Option<u64> {
+        let metrics = self.ask("/metrics")?;
+        metrics.lines().find_map(|l| l.strip_prefix("berth_lease_lost_total "))?.trim().parse().ok()
+    }
+
+    fn ask(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
-        stream.write_all(b"GET /readyz HTTP/1.0\r\nconnection: close\r\n\r\n").ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
@@ -278,6 +289,7 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
         let other = 1 - leader;
         change_rows(&server, &url, &mut seed, round, &mut wanted);
         let blow = BLOWS[roll(&mut seed) % BLOWS.len()];
+        let lost = wait("it tells the leads it lost", || daemons[leader].lost());
         let began = Instant::now();
         match blow {
             Blow::Killed => daemons[leader].signal(Signal::KILL),
@@ -299,6 +311,9 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
             }
             Blow::Stopped => daemons[leader].signal(Signal::CONT),
             Blow::CutOff => drop(daemons[leader].way.open.send(true)),
+        }
+        if matches!(blow, Blow::Stopped | Blow::CutOff) {
+            wait("it knows that it lost the lead", || (daemons[leader].lost()? == lost + 1).then_some(()));
         }
     }
     took.values_mut().for_each(|all| all.sort());

@@ -40,6 +40,7 @@ impl<W: World> Engine<W> {
         self.schedule_probes(start);
         loop {
             let now = Instant::now();
+            self.turn();
             if !cancel.is_cancelled() {
                 for backend in self.parts.platforms.keys() {
                     if next_pass[backend] <= now && passing.insert(backend.clone()) {

@@ -76,17 +76,35 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
     ("berth_store_errors_total", "counter", &[], "Transactions that failed."),
     ("berth_orphans", "gauge", &[], "Services that were deleted and still run."),
     (LEADER, "gauge", &[], "1 where this daemon leads; alone it always does."),
+    (
+        LOST,
+        "counter",
+        &[],
+        "Leads that ended because the lease could not be renewed in time. Only where daemons take turns.",
+    ),
 ];
 
 const LEADER: &str = "berth_leader";
+const LOST: &str = "berth_lease_lost_total";
+
+fn help(name: &str) -> &'static str {
+    METRICS.iter().find(|m| m.0 == name).map_or("", |m| m.3)
+}
 
 /// What a daemon shows that stands by: that it does not lead.
 #[must_use]
 pub fn standing_by() -> Registry {
     let registry = Registry::new();
-    let help = METRICS.iter().find(|m| m.0 == LEADER).map_or("", |m| m.3);
-    register(&registry, IntGauge::new(LEADER, help));
+    register(&registry, IntGauge::new(LEADER, help(LEADER)));
     registry
+}
+
+/// What a daemon that takes turns shows whoever leads: the leads that it lost.
+#[must_use]
+pub fn turns() -> (Registry, IntCounter) {
+    let registry = Registry::new();
+    let lost = register(&registry, IntCounter::new(LOST, help(LOST)));
+    (registry, lost)
 }
 
 /// The metrics of one engine.
@@ -268,8 +286,9 @@ mod tests {
     #[test]
     fn every_metric_is_made_and_listed() {
         let metrics = Metrics::new(["main"].into_iter());
+        let families = [metrics.registry.gather(), turns().0.gather()].concat();
         let mut text = String::new();
-        prometheus::TextEncoder::new().encode_utf8(&metrics.registry.gather(), &mut text).unwrap();
+        prometheus::TextEncoder::new().encode_utf8(&families, &mut text).unwrap();
         for (name, ..) in METRICS {
             let unlabelled = text.contains(&format!("# TYPE {name} "));
             let vec_without_children = [

@@ -32,6 +32,8 @@ pub struct Options {
     pub settle: Duration,
     /// Health checks at once.
     pub probes: usize,
+    /// Which app this daemon is.
+    pub identity: crate::itself::Identity,
 }
 
 /// Settings of one account.
@@ -160,6 +162,8 @@ pub(crate) struct Transient {
     pub(crate) health: BTreeMap<AppName, (bool, String)>,
     /// Bad answers in a row of each app.
     pub(crate) bad: BTreeMap<AppName, u32>,
+    /// Since when the daemon's own deployment is put off.
+    pub(crate) put_off: Option<Time>,
     /// Why it runs next, for `explain`.
     pub(crate) next: Option<(Time, String)>,
 }

@@ -36,6 +36,7 @@ impl<W: World> Engine<W> {
             check_registry,
             pull: transient.1,
             restoring: BTreeMap::new(),
+            itself: self.itself(key, record),
             settle: self.options.settle,
         };
         match key {
@@ -85,6 +86,7 @@ impl<W: World> Engine<W> {
                     berth_plan::plan(input, &policy)
                 };
                 quarantine_blocks(record, &stack, &compiled.desired, &mut plan);
+                self.put_off(key, &plan);
                 Ok(Thought { plan, desired: Some(compiled.desired) })
             }
         }

@@ -138,6 +138,8 @@ reasons! {
     Contested,
     /// What was deleted still runs; the message holds the command that ends it.
     Orphaned,
+    /// This daemon runs in it, so it is not removed.
+    RunsHere,
     /// This version of Berth or of the backend cannot do it.
     Unsupported,
 }
