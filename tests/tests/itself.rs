@@ -157,6 +157,19 @@ async fn a_daemon_that_does_not_know_itself_deploys_in_the_usual_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_preview_shows_what_it_would_do_to_itself() {
+    let (mut rig, _) = fleet("stop-first", false, false, false).await;
+    want(&mut rig, 2, "stop-first", false);
+    rig.files.insert("ops.yaml".into(), own(1, "stop-first", false).replace("berth:1", "berth:2"));
+    let engine = rig.daemon().await;
+    // Every key waits for a run that never comes.
+    engine.set_wanted(rig.wanted());
+    let plan = engine.plan(&key("ops")).await.unwrap().plan;
+    let deploys: Vec<_> = plan.deploys().map(AppName::as_str).collect();
+    assert_eq!(deploys, ["berth"], "{plan:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bad_version_of_itself_is_put_back() {
     for order in ["stop-first", "start-first"] {
         let (mut rig, service) = fleet(order, false, false, false).await;

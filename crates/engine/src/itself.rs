@@ -33,10 +33,14 @@ impl Identity {
 }
 
 impl<W: World> Engine<W> {
-    /// For a plan: which app of this stack the daemon is, and whether anything else is to be done first.
-    pub(crate) fn itself(&self, key: &Key, record: &Record) -> Option<Itself> {
+    /// For a plan: which app of this stack the daemon is, and whether anything else is to be done first. A preview says
+    /// what is to be done, whatever the others do meanwhile.
+    pub(crate) fn itself(&self, key: &Key, record: &Record, preview: bool) -> Option<Itself> {
         let Key::Stack(stack) = key else { return None };
         let app = self.options.identity.of(stack, record)?;
+        if preview {
+            return Some(Itself { app, others: false, overdue: false });
+        }
         let now = self.now();
         let state = self.state();
         let rolls = |record: &Record| record.apps.values().any(|app| app.rollout.is_some());

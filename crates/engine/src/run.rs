@@ -157,7 +157,7 @@ impl<W: World> Engine<W> {
             let Some(mut record) = self.adopt_record(backend, &turn.key, &observed).await else {
                 return end(Plan::default(), None, None, did, true);
             };
-            let thought = self.think(&turn.key, &mut record, &mut observed).await;
+            let thought = self.think(&turn.key, &mut record, &mut observed, false).await;
             let Thought { plan, desired: compiled } = match thought {
                 Ok(thought) => thought,
                 Err(error) => return end(Plan::default(), desired, Some(error), did, false),

@@ -17,12 +17,13 @@ use berth_ports::{Answer, PortError, Query, Store, Vault, World};
 use std::collections::BTreeMap;
 
 impl<W: World> Engine<W> {
-    /// One plan.
+    /// One plan. `preview`: nobody carries it out.
     pub(crate) async fn think(
         &self,
         key: &Key,
         record: &mut Record,
         observed: &mut Observed,
+        preview: bool,
     ) -> Result<Thought, PortError> {
         let (intents, held, transient, account_room, check_registry) = self.circumstances(key);
         let mut policy = Policy {
@@ -36,7 +37,7 @@ impl<W: World> Engine<W> {
             check_registry,
             pull: transient.1,
             restoring: BTreeMap::new(),
-            itself: self.itself(key, record),
+            itself: self.itself(key, record, preview),
             settle: self.options.settle,
         };
         match key {
@@ -86,7 +87,9 @@ impl<W: World> Engine<W> {
                     berth_plan::plan(input, &policy)
                 };
                 quarantine_blocks(record, &stack, &compiled.desired, &mut plan);
-                self.put_off(key, &plan);
+                if !preview {
+                    self.put_off(key, &plan);
+                }
                 Ok(Thought { plan, desired: Some(compiled.desired) })
             }
         }
