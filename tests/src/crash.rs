@@ -2,6 +2,7 @@
 //! answer and before anything of it is written down. And commits that fail, are not answered, or are late.
 
 use berth_ports::PortError;
+use berth_sim::{Sim, TaskState};
 use berth_store::Verdict;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -102,6 +103,8 @@ struct Inner {
     at_commit: AtomicBool,
     dead: AtomicBool,
     died: Notify,
+    /// The service and the task that the daemon runs in.
+    host: Mutex<Option<(String, String)>>,
 }
 
 impl Crashes {
@@ -141,6 +144,23 @@ impl Crashes {
         while !self.is_dead() {
             self.0.died.notified().await;
         }
+    }
+
+    /// From now on the daemon runs in this task of this service, and ends with it.
+    pub fn lives_in(&self, service: &str, task: &str) {
+        *self.0.host.lock().unwrap() = Some((service.to_owned(), task.to_owned()));
+    }
+
+    /// Whether the task that the daemon runs in is gone: the daemon is, too.
+    pub(crate) fn lost_its_host(&self, sim: &Sim) -> bool {
+        let host = self.0.host.lock().unwrap().clone();
+        let Some((service, task)) = host else { return false };
+        let running = |t: &berth_sim::Task| t.id == task && t.state == TaskState::Running;
+        let lost = sim.with(|w| !w.swarm.services.get(&service).is_some_and(|s| s.tasks.iter().any(running)));
+        if lost {
+            self.die();
+        }
+        lost
     }
 
     fn die(&self) {

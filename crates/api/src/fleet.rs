@@ -125,6 +125,10 @@ pub trait Fleet: Send + Sync + 'static {
     /// # Errors
     /// Each reason in words.
     fn ready(&self) -> Result<(), Vec<String>>;
+    /// Whether the daemon's loop turns; one that does not should be started again.
+    fn alive(&self) -> bool {
+        true
+    }
     /// The metrics in Prometheus' text form.
     fn metrics(&self) -> String;
     /// What guards hold.

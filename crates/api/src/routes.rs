@@ -81,8 +81,8 @@ pub fn router<F: Fleet>(fleet: Arc<F>, options: &Options, stop: CancellationToke
         .route("/api/v1/stacks/{name}/events", get(watch::of_stack::<F>));
     Router::new()
         .route("/", get(page))
-        .route("/healthz", get(healthz))
-        .route("/health", get(health))
+        .route("/healthz", get(healthz::<F>))
+        .route("/health", get(health::<F>))
         .route("/readyz", get(readyz::<F>))
         .route("/metrics", get(metrics::<F>))
         .route("/api/v1/openapi.json", get(document))
@@ -138,13 +138,21 @@ async fn document() -> Response {
     (kind, openapi::document().clone()).into_response()
 }
 
-async fn healthz() -> &'static str {
-    "ok\n"
+async fn healthz<F: Fleet>(State(shared): State<Shared<F>>) -> Response {
+    if shared.fleet.alive() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the loop stands still\n").into_response()
+    }
 }
 
 /// The form that some platforms' probes expect.
-async fn health() -> Json<serde_json::Value> {
-    Json(json!({"status": "healthy"}))
+async fn health<F: Fleet>(State(shared): State<Shared<F>>) -> Response {
+    if shared.fleet.alive() {
+        Json(json!({"status": "healthy"})).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "the loop stands still"}))).into_response()
+    }
 }
 
 async fn readyz<F: Fleet>(State(shared): State<Shared<F>>) -> Response {

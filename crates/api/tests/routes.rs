@@ -9,6 +9,7 @@ use common::*;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -23,6 +24,13 @@ async fn health_and_metrics() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["why"][0], "backend main was not looked at yet");
     assert_eq!(get(&fleet, "/metrics").await.1, "berth_stacks 1\n");
+    assert_eq!(get(&fleet, "/health").await.0, StatusCode::OK, "not ready is not dead");
+    fleet.alive.store(false, Ordering::SeqCst);
+    for path in ["/healthz", "/health"] {
+        let (status, body) = get(&fleet, path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(body.contains("the loop stands still"), "{path}: {body}");
+    }
 }
 
 #[tokio::test]

@@ -258,11 +258,11 @@ pub fn wanted(inputs: &[Input], config: &Config) -> (Wanted, Vec<Diagnostic>) {
 
 /// Metrics in Prometheus' text form, with those of the process.
 #[must_use]
-pub fn text_of(registry: &prometheus::Registry) -> String {
+pub fn text_of(registries: &[&prometheus::Registry]) -> String {
     use prometheus::core::Collector as _;
     static PROCESS: LazyLock<prometheus::process_collector::ProcessCollector> =
         LazyLock::new(prometheus::process_collector::ProcessCollector::for_self);
-    let mut families = registry.gather();
+    let mut families: Vec<_> = registries.iter().flat_map(|registry| registry.gather()).collect();
     families.extend(PROCESS.collect());
     let mut text = String::new();
     if let Err(error) = prometheus::TextEncoder::new().encode_utf8(&families, &mut text) {

@@ -15,6 +15,7 @@ use berth_ports::{
     Answer, Asked, Change, Draft, Expect, Fault, PortError, Put, Query, Refused, SecretRow, Store,
 };
 use berth_store::{Held, Leader};
+use prometheus::{IntCounter, Registry};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -75,6 +76,9 @@ pub struct Front {
     passed_on: AtomicU64,
     /// Somebody watches from now on.
     watched: Notify,
+    /// Shown whoever leads.
+    turns: Registry,
+    lost: IntCounter,
 }
 
 impl Front {
@@ -95,7 +99,8 @@ impl Front {
     fn of(config: Config, store: AnyStore, role: Role) -> Self {
         let (portal, events) = (Portal::new(config, store.clone()), broadcast::channel(BEHIND).0);
         let (passed_on, watched) = (AtomicU64::new(0), Notify::new());
-        Self { store, portal, role: Mutex::new(role), events, passed_on, watched }
+        let (turns, lost) = berth_engine::turns();
+        Self { store, portal, role: Mutex::new(role), events, passed_on, watched, turns, lost }
     }
 
     fn role(&self) -> MutexGuard<'_, Role> {
@@ -177,6 +182,11 @@ impl Front {
         *self.role() = Role::StandsBy(Leader::default());
     }
 
+    /// It did not give its lead up: another one may have it.
+    pub fn lost(&self) {
+        self.lost.inc();
+    }
+
     /// Another one leads.
     pub fn stands_by(&self, leader: Leader) {
         *self.role() = Role::StandsBy(leader);
@@ -224,6 +234,9 @@ impl Fleet for Front {
         };
         Err(vec![why])
     }
+    fn alive(&self) -> bool {
+        self.app().is_none_or(|app| app.engine.is_alive())
+    }
     fn lead(&self) -> Option<Lead> {
         Some(match &*self.role() {
             Role::Alone(_) => return None,
@@ -238,9 +251,11 @@ impl Fleet for Front {
     }
     fn metrics(&self) -> String {
         let up = !matches!(&*self.role(), Role::CutOff(_));
+        let alone = matches!(&*self.role(), Role::Alone(_));
         match self.app() {
-            Some(app) => crate::app::text_of(&app.engine.metrics().registry),
-            None => crate::app::text_of(&berth_engine::standing_by(up)),
+            Some(app) if alone => crate::app::text_of(&[&app.engine.metrics().registry]),
+            Some(app) => crate::app::text_of(&[&app.engine.metrics().registry, &self.turns]),
+            None => crate::app::text_of(&[&berth_engine::standing_by(up), &self.turns]),
         }
     }
     fn holds(&self) -> Vec<Hold> {

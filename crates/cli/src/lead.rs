@@ -85,7 +85,10 @@ pub async fn run(
             End::Finished => give_up(&mut lease, &held).await,
             // What is under way may still land: nobody else may begin before the lease has run out.
             End::Cut => held.end(),
-            End::Lost => tracing::warn!(epoch = held.epoch(), "this daemon does not lead any more"),
+            End::Lost => {
+                front.lost();
+                tracing::warn!(epoch = held.epoch(), "this daemon does not lead any more");
+            }
         }
     }
     hearing.abort();

@@ -15,6 +15,7 @@ pub mod portal;
 pub mod rows;
 pub mod settings;
 pub mod state;
+pub mod supervisor;
 pub mod world;
 
 use args::Command;

@@ -49,6 +49,7 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
         let other = 1 - leader;
         change_rows(&server, &url, &mut seed, round, &mut asked);
         let blow = BLOWS[roll(&mut seed) % BLOWS.len()];
+        let lost = wait("it tells the leads it lost", || daemons[leader].metric("berth_lease_lost_total"));
         let began = Instant::now();
         match blow {
             Blow::Killed => daemons[leader].signal(Signal::KILL),
@@ -70,6 +71,11 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
             }
             Blow::Stopped => daemons[leader].signal(Signal::CONT),
             Blow::CutOff => drop(daemons[leader].way.open.send(true)),
+        }
+        if matches!(blow, Blow::Stopped | Blow::CutOff) {
+            wait("it knows that it lost the lead", || {
+                (daemons[leader].metric("berth_lease_lost_total")? >= lost + 1.0).then_some(())
+            });
         }
     }
     took.values_mut().for_each(|all| all.sort());

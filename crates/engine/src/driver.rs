@@ -41,6 +41,7 @@ impl<W: World> Engine<W> {
         self.schedule_probes(start);
         loop {
             let now = Instant::now();
+            self.turn();
             if !cancel.is_cancelled() && self.state().doubt {
                 if work.is_empty() {
                     work.push(Box::pin(async move {
@@ -85,6 +86,16 @@ impl<W: World> Engine<W> {
                     probing += 1;
                     work.push(Box::pin(async move {
                         self.check_health(&key).await;
+                        Done::Probe
+                    }));
+                }
+                // Health checks come first; half of the places are enough for what is in no hurry.
+                while probing < self.options.probes.div_ceil(2)
+                    && let Some((backend, spec)) = self.next_handshake()
+                {
+                    probing += 1;
+                    work.push(Box::pin(async move {
+                        self.probe(&backend, &spec).await;
                         Done::Probe
                     }));
                 }

@@ -475,6 +475,15 @@ impl<W: World> Engine<W> {
         service: &ServiceName,
     ) -> Result<Next, PortError> {
         let write = Write::Restart { app: id.clone(), service: service.clone() };
+        // Of the daemon's own containers nobody hears the answer: its successor would restart them again.
+        if let Key::Stack(stack) = doing.key
+            && self.options.identity.of(stack, doing.record).as_ref() == Some(app)
+        {
+            if let Some(entry) = doing.record.apps.get_mut(app) {
+                entry.restart = None;
+            }
+            self.save(doing, Vec::new()).await?;
+        }
         let result = self.call(doing, &write).await;
         if matches!(result, Ok(_) | Err(PortError::Unknown { .. } | PortError::Refused { .. })) {
             if let Some(entry) = doing.record.apps.get_mut(app) {

@@ -33,6 +33,7 @@ impl<W: World> Engine<W> {
             Ok(view) => self.judge_all(backend, &view).await,
             Err(error) => tracing::warn!(%backend, %error, "the account could not be looked at"),
         }
+        self.review_certificates(backend);
         self.gauges();
         self.metrics
             .pass_seconds
@@ -246,6 +247,8 @@ impl<W: World> Engine<W> {
         for (backend, account) in &state.accounts {
             let held = account.hold.as_ref().map_or(0, |h| h.removing.union(&h.recreating).count());
             self.metrics.held.with_label_values(&[backend.as_str()]).set(number(held));
+            let usable = account.view.as_ref().and_then(|v| v.network.present()).map(|n| n.usable);
+            self.metrics.room(backend.as_str(), usable.zip(account.room(None)));
         }
         drop(state);
         for (backend, platform) in &self.parts.platforms {

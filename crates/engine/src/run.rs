@@ -5,6 +5,7 @@
 use crate::execute::{Doing, Next};
 use crate::queue::{Lane, Turn};
 use crate::think::Thought;
+use crate::view::Proposal;
 use crate::{Engine, backoff};
 use berth_model::condition::Reason;
 use berth_model::desired::Desired;
@@ -163,8 +164,7 @@ impl<W: World> Engine<W> {
                 Ok(None) => return end(Plan::default(), None, None, did, true),
                 Err(error) => return end(Plan::default(), None, Some(error), did, false),
             };
-            let thought =
-                self.think(&turn.key, &crate::view::Proposal::AsWanted, &mut record, &mut observed).await;
+            let thought = self.think(&turn.key, &Proposal::AsWanted, &mut record, &mut observed, false).await;
             let Thought { plan, desired: compiled } = match thought {
                 Ok(thought) => thought,
                 Err(error) => return end(Plan::default(), desired, Some(error), did, false),

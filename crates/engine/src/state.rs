@@ -32,6 +32,8 @@ pub struct Options {
     pub settle: Duration,
     /// Health checks at once.
     pub probes: usize,
+    /// Which app this daemon is.
+    pub identity: crate::itself::Identity,
 }
 
 /// Settings of one account.
@@ -74,6 +76,8 @@ pub(crate) struct State {
     pub(crate) made: BTreeMap<Place, Time>,
     pub(crate) probes: BTreeMap<(Instant, Key), ()>,
     pub(crate) probe_of: HashMap<Key, Instant>,
+    /// Looks at certificates that nothing else would show.
+    pub(crate) handshakes: crate::certificates::Handshakes,
 }
 
 /// A project or environment of an account.
@@ -132,6 +136,17 @@ pub(crate) struct Account {
     pub(crate) next_pass: Option<Instant>,
     /// A pass has judged the account since the start.
     pub(crate) passed: bool,
+    /// Its hosts' certificates, as they were last seen.
+    pub(crate) certificates: crate::certificates::Certificates,
+}
+
+impl Account {
+    /// Addresses left for new services, apart from those promised to others than this key; `None` where it is not known.
+    pub(crate) fn room(&self, key: Option<&Key>) -> Option<u64> {
+        let network = self.view.as_ref()?.network.present()?;
+        let promised: u64 = self.promised.iter().filter(|(k, _)| Some(*k) != key).map(|(_, n)| n).sum();
+        Some(network.usable.saturating_sub(network.used + promised))
+    }
 }
 
 /// What need not survive a restart.
@@ -151,8 +166,8 @@ pub(crate) struct Transient {
     pub(crate) health: BTreeMap<AppName, (bool, String)>,
     /// Bad answers in a row of each app.
     pub(crate) bad: BTreeMap<AppName, u32>,
-    /// The certificate's trouble, if it has any.
-    pub(crate) certificate: Option<String>,
+    /// Since when the daemon's own deployment is put off.
+    pub(crate) put_off: Option<Time>,
     /// Why it runs next, for `explain`.
     pub(crate) next: Option<(Time, String)>,
 }
@@ -187,6 +202,7 @@ impl State {
             made: BTreeMap::new(),
             probes: BTreeMap::new(),
             probe_of: HashMap::new(),
+            handshakes: Default::default(),
         };
         state.keep(snapshot);
         state

@@ -158,13 +158,9 @@ impl<W: World> Engine<W> {
             }
         }
         let pending = ended.plan.notes.iter().find(|n| n.reason == Reason::CertificatePending);
-        if let Some(message) = pending.map(|n| n.message.clone()).or(transient.certificate) {
-            drafts.push((
-                ConditionType::CertificateReady,
-                Status::False,
-                Reason::CertificatePending,
-                message,
-            ));
+        let pending = pending.map(|n| (Status::False, Reason::CertificatePending, n.message.clone()));
+        if let Some((status, reason, message)) = pending.or_else(|| self.certificate(key, old)) {
+            drafts.push((ConditionType::CertificateReady, status, reason, message));
         }
         let drifted: Vec<_> = record
             .apps

@@ -19,13 +19,14 @@ use berth_ports::{Answer, PortError, Query, Store, Vault, World};
 use std::collections::BTreeMap;
 
 impl<W: World> Engine<W> {
-    /// One plan.
+    /// One plan. `preview`: nobody carries it out.
     pub(crate) async fn think(
         &self,
         key: &Key,
         proposal: &Proposal,
         record: &mut Record,
         observed: &mut Observed,
+        preview: bool,
     ) -> Result<Thought, PortError> {
         let stack = match (proposal, key) {
             (Proposal::Stack(stack), _) => Some(stack.clone()),
@@ -45,6 +46,7 @@ impl<W: World> Engine<W> {
             check_registry,
             pull: transient.1,
             restoring: BTreeMap::new(),
+            itself: self.itself(key, record, preview),
             settle: self.options.settle,
         };
         match key {
@@ -103,6 +105,9 @@ impl<W: World> Engine<W> {
                     berth_plan::plan(input, &policy)
                 };
                 quarantine_blocks(record, &stack, &compiled.desired, &mut plan);
+                if !preview {
+                    self.put_off(key, &plan);
+                }
                 Ok(Thought { plan, desired: Some(compiled.desired) })
             }
         }
@@ -136,11 +141,7 @@ impl<W: World> Engine<W> {
             let name = name.as_ref()?;
             (hold.removing.contains(name) || hold.recreating.contains(name)).then(|| hold.token.clone())
         });
-        let room = account.and_then(|a| {
-            let network = a.view.as_ref()?.network.present()?;
-            let promised: u64 = a.promised.iter().filter(|(k, _)| *k != key).map(|(_, n)| n).sum();
-            Some(network.usable.saturating_sub(network.used + promised))
-        });
+        let room = account.and_then(|a| a.room(Some(key)));
         let check =
             backend.as_ref().and_then(|b| self.options.backends.get(b)).is_some_and(|b| b.check_registry);
         let transient = state.transient(key);

@@ -174,7 +174,8 @@ impl<W: World> Engine<W> {
             known.unwrap_or_else(|| Record { backend: Some(backend.clone()), ..Record::default() });
         loop {
             let before = record.clone();
-            let Thought { plan, desired } = self.think(key, proposal, &mut record, &mut observed).await?;
+            let Thought { plan, desired } =
+                self.think(key, proposal, &mut record, &mut observed, true).await?;
             // In memory only: what was learned makes the next plan of this look.
             let _ = self.learned(key, &mut record, desired.as_ref(), &plan, false);
             let looks = plan.steps.iter().any(Step::is_read);

@@ -12,7 +12,7 @@ use berth_model::config::{
     Api, Backend, Config, Credential, CredentialSource, Defaults, Intervals, Probe, StatePlace, Tls,
 };
 use berth_model::stack::Https;
-use berth_model::{BackendName, Owner, Secret};
+use berth_model::{AppName, BackendName, Owner, Secret, StackName};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -291,6 +291,7 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
         None => reserved_names(),
         Some(names) => names.v.iter().map(|n| n.v.to_string()).collect(),
     };
+    let itself = raw.itself.as_ref().and_then(|i| itself(i, sink));
     let listen = raw.listen.as_ref().map_or_else(
         || Some(std::net::SocketAddr::from(([127, 0, 0, 1], 9477))),
         |l| {
@@ -316,6 +317,7 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
         vault: vault?,
         defaults,
         reserved_names,
+        itself,
         listen: listen?,
         api: api?,
         intervals,
@@ -355,6 +357,16 @@ fn api(raw: &RawConfig, root: &Node, open: bool, sink: &mut Sink) -> Option<Api>
         api.tls = Some(Tls { certificate: path(&tls.v.certificate)?, key: path(&tls.v.key)? });
     }
     Some(api)
+}
+
+/// `STACK/APP`.
+fn itself(given: &At<Words>, sink: &mut Sink) -> Option<(StackName, AppName)> {
+    let parts = given.v.split_once('/');
+    let named = parts.and_then(|(stack, app)| Some((StackName::new(stack).ok()?, AppName::new(app).ok()?)));
+    if named.is_none() {
+        sink.error_help(given.at, "this is no app of a stack", "write STACK/APP, like berth/daemon");
+    }
+    named
 }
 
 fn intervals(raw: &RawConfig, sink: &mut Sink) -> Intervals {

@@ -27,6 +27,10 @@ object!(
         "defaults" defaults: At<RawDefaults>,
         /// Names that no stack may have. `admin, api, www, root, system, test, demo, portal, deploy` by default.
         "reservedNames" reserved_names: At<Vec<At<Words>>>,
+        /// `STACK/APP`: the app that this daemon itself runs as, where it looks after itself. It is deployed after
+        /// everything else, and never removed. Not needed where its environment holds `BERTH_SERVICE`, the name of its
+        /// Swarm service: `env: {BERTH_SERVICE: "{{.Service.Name}}"}` in its manifest.
+        "self" itself: At<Words>,
         /// Where the status API listens. `127.0.0.1:9477` by default.
         "listen" listen: At<Words>,
         /// How the API behaves.

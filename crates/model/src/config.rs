@@ -1,6 +1,6 @@
 //! `berth.yaml`: the daemon's own settings, after every `{env: …}` and `{file: …}` was followed.
 
-use crate::ids::{BackendName, Owner, ProjectName};
+use crate::ids::{AppName, BackendName, Owner, ProjectName, StackName};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -26,6 +26,8 @@ pub struct Config {
     pub defaults: Defaults,
     /// Names no stack may have.
     pub reserved_names: Vec<String>,
+    /// The app that this daemon itself runs as, if the settings say one.
+    pub itself: Option<(StackName, AppName)>,
     /// Where the status API listens.
     pub listen: std::net::SocketAddr,
     /// How the API behaves.

@@ -245,6 +245,32 @@ impl Step {
             _ => None,
         }
     }
+
+    /// The app that it is about, if it is about one.
+    #[must_use]
+    pub fn app(&self) -> Option<&AppName> {
+        match self {
+            Step::Probe { app, .. }
+            | Step::CreateApp { app, .. }
+            | Step::MoveApp { app, .. }
+            | Step::UpdateApp { app, .. }
+            | Step::CreateChild { app, .. }
+            | Step::UpdateChild { app, .. }
+            | Step::RemoveChild { app, .. }
+            | Step::Deploy { app, .. }
+            | Step::Restart { app, .. }
+            | Step::DeleteApp { app, .. } => Some(app),
+            Step::Look(_)
+            | Step::CheckImage { .. }
+            | Step::CreateProject { .. }
+            | Step::UpdateProject { .. }
+            | Step::RemoveProject { .. }
+            | Step::RemoveEnvironment { .. }
+            | Step::CreateEnvironment { .. }
+            | Step::UpdateEnvironment { .. } => None,
+        }
+    }
+
     /// Whether the step leaves the outside as it is.
     #[must_use]
     pub fn is_read(&self) -> bool {

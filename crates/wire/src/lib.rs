@@ -7,6 +7,7 @@
 mod breaker;
 mod call;
 mod client;
+mod expiry;
 mod keys;
 mod observe;
 mod prober;
@@ -19,6 +20,7 @@ mod transport;
 
 pub use call::{Call, Counts, Judge, Lane, Reply, Verdict, http_date, retry_after};
 pub use client::{Client, Limits, Setup};
+pub use expiry::Expiry;
 pub use keys::{FixedKey, KeyFile, KeySource};
 pub use observe::{Observer, Silent};
 pub use prober::{Probe, Route};

@@ -20,6 +20,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -36,6 +37,7 @@ pub struct Fake {
     pub requests: Mutex<Vec<Asking>>,
     pub rows: Mutex<BTreeMap<StackName, Asked>>,
     pub secrets: Mutex<Vec<SecretRow>>,
+    pub alive: AtomicBool,
 }
 
 pub fn name(text: &str) -> StackName {
@@ -121,6 +123,7 @@ pub fn fake() -> Arc<Fake> {
         audit: Mutex::default(),
         requests: Mutex::default(),
         secrets: Mutex::default(),
+        alive: AtomicBool::new(true),
         rows: Mutex::new(rows.into_iter().map(|r| (r.name.clone(), r)).collect()),
     })
 }
@@ -158,6 +161,9 @@ impl Fleet for Fake {
     }
     fn ready(&self) -> Result<(), Vec<String>> {
         self.ready.lock().unwrap().clone()
+    }
+    fn alive(&self) -> bool {
+        self.alive.load(Ordering::SeqCst)
     }
     fn metrics(&self) -> String {
         "berth_stacks 1\n".to_owned()

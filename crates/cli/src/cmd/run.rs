@@ -6,8 +6,8 @@ use crate::front::Front;
 use crate::live::{self, Live};
 use crate::settings::{self, Needs};
 use crate::state::{self, AnyStore};
-use crate::world::Door;
-use crate::{lead, logs, out};
+use crate::world::{self, Door};
+use crate::{lead, logs, out, supervisor};
 use anyhow::{Context, Result};
 use berth_model::config::{Config, StatePlace};
 use berth_ports::{Platform, Severity};
@@ -16,7 +16,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +60,11 @@ fn told(config: &Config, address: SocketAddr) {
         owner = %config.owner, manifests = sources.join(" and "), state = state::place(config), %address,
         "berth {} runs", env!("CARGO_PKG_VERSION")
     );
+    if let Some((stack, app)) = &config.itself {
+        tracing::info!("it is app {app} of stack {stack}, and deploys itself last");
+    } else if let Some(service) = world::own_service() {
+        tracing::info!("the app of service {service} is itself, and is deployed last");
+    }
 }
 
 /// The only daemon of its state file.
@@ -81,7 +85,7 @@ async fn alone(
     let serving = tokio::spawn(serve(front.clone(), app.config.clone(), listener, stop.clone()));
     let feeding = tokio::spawn(app.clone().feed(None, stop.clone()));
     tokio::spawn(diagnose(app.clone()));
-    tokio::spawn(tell_supervisor(front));
+    tokio::spawn(supervisor::tell(front));
     if let Some(live) = &mut live {
         live.line(&format!("berth runs; status on http://{address}, stop with Ctrl-C"));
     }
@@ -99,7 +103,7 @@ async fn alone(
             args.grace
         );
     }
-    notify("STOPPING=1");
+    supervisor::stopping();
     for task in [watching, feeding] {
         // Each ends with the token; an error is its panic, told by the hook.
         let _ = task.await;
@@ -122,7 +126,7 @@ async fn in_turns(config: Config, store: Postgres, args: &Run, stop: Cancellatio
         let (front, stop) = (front.clone(), stop.clone());
         async move { front.relay(stop).await }
     });
-    tokio::spawn(tell_supervisor(front.clone()));
+    tokio::spawn(supervisor::tell(front.clone()));
     let beside = |app: &Arc<App>, term: &CancellationToken| {
         tokio::spawn(diagnose(app.clone()));
         tokio::spawn(watch(app.clone(), None, term.clone()));
@@ -131,7 +135,7 @@ async fn in_turns(config: Config, store: Postgres, args: &Run, stop: Cancellatio
         }
     };
     lead::run(&config, address, store.clone(), &front, beside, args.grace, &stop).await?;
-    notify("STOPPING=1");
+    supervisor::stopping();
     // It ends with the token; an error is its panic, told by the hook.
     let _ = relaying.await;
     let _ = serving.await;
@@ -236,44 +240,5 @@ async fn watch(app: Arc<App>, mut live: Option<Live>, stop: CancellationToken) {
     }
     if let Some(live) = &mut live {
         live.look(app.engine.keys(), &app.engine.statuses());
-    }
-}
-
-/// Tells a supervisor that asked (`NOTIFY_SOCKET`) when the first look at everything is done, and from then on that
-/// this process is alive, if it wants to know.
-async fn tell_supervisor(front: Arc<Front>) {
-    use berth_api::Fleet as _;
-    let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
-    let every = watchdog.map(|limit| Duration::from_micros(limit) / 3);
-    let mut ready = false;
-    let mut tick =
-        tokio::time::interval(every.unwrap_or(Duration::from_millis(100)).min(Duration::from_millis(100)));
-    let mut alive = tokio::time::Instant::now();
-    while !ready || every.is_some() {
-        tick.tick().await;
-        if !ready && front.ready().is_ok() {
-            notify("READY=1");
-            ready = true;
-        }
-        if every.is_some_and(|every| alive.elapsed() >= every) {
-            notify("WATCHDOG=1");
-            alive = tokio::time::Instant::now();
-        }
-    }
-}
-
-fn notify(what: &str) {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let Ok(path) = std::env::var("NOTIFY_SOCKET") else {
-        return;
-    };
-    let address = match path.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&path),
-    };
-    let sent = address.and_then(|to| UnixDatagram::unbound()?.send_to_addr(what.as_bytes(), &to));
-    if let Err(error) = sent {
-        tracing::debug!(%error, "the supervisor could not be told");
     }
 }

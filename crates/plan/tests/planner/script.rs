@@ -115,6 +115,13 @@ impl Script {
             }
             // Runs until nothing is to be done, waiting where a plan waits.
             ["settle"] => self.settle(),
+            // Runs until what is left waits for others, or for a person.
+            ["settle-others"] => {
+                for _ in 0..20 {
+                    self.run();
+                    self.world.later(Duration::from_secs(5));
+                }
+            }
             // One run.
             ["run"] => self.run(),
             // Time passes.
@@ -143,6 +150,16 @@ impl Script {
             ["room", number] => self.daemon.room = Some(number.parse().unwrap()),
             // The registry does not have this image.
             ["missing-image", image] => self.daemon.missing_images.push(image.to_owned()),
+            // The daemon runs as this app.
+            ["itself", app] => {
+                let app = AppName::new(app).unwrap();
+                self.daemon.itself = Some(berth_plan::Itself { app, others: false, overdue: false });
+            }
+            // Other stacks are at work; they have been for too long; they are done.
+            ["others", how @ ("busy" | "overdue" | "done")] => {
+                let itself = self.daemon.itself.as_mut().unwrap();
+                (itself.others, itself.overdue) = (how != "done", how == "overdue");
+            }
             // A given secret and its version.
             ["secret", name, value, version] => {
                 let secret = (Secret::new(value), version.parse().unwrap());

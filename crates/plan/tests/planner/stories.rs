@@ -29,6 +29,7 @@ stories! {
     foreign_child_in_the_way,
     held,
     image_missing,
+    itself,
     lost_store,
     missing_project,
     missing_secret,
