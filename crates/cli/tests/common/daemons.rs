@@ -56,7 +56,8 @@ impl Daemon {
         let settings = format!(
             "owner: test\nbackends:\n  main: {{dokploy: \"http://{}\", key: {{file: {name}.key}}, checkRegistry: false, timeout: 1s}}\n\
              source: {{postgres: {{file: {name}.url}}}}\nstate: {{postgres: {{file: {name}.url}}}}\n\
-             vault: {{keys: {{file: vault.keys}}}}\nlisten: \"127.0.0.1:{port}\"\nintervals: {{resync: 5s}}\n",
+             vault: {{keys: {{file: vault.keys}}}}\nlisten: \"127.0.0.1:{port}\"\nintervals: {{resync: 5s}}\n\
+             api: {{anonymous: read}}\n",
             place.dokploy
         );
         place.write(&format!("{name}.yaml"), &settings);

@@ -127,7 +127,7 @@ impl<'a> Writer<'a> {
         .bind(&token.hash.0[..])
         .bind(token.made.0)
         .bind(token.expires.map(|t| t.0));
-        let done = statement.execute(&mut *self.db).await;
+        let done = statement.persistent(self.names).execute(&mut *self.db).await;
         match done.map_err(|e| error::port(self.place, "making a token", &e))?.rows_affected() {
             0 => Err(secret::token_exists(&token.name)),
             _ => Ok(()),
