@@ -100,7 +100,10 @@ impl Host {
     }
 
     fn is_due(&self, now: Time) -> bool {
-        let Some(asked) = self.asked.filter(|_| !self.queued) else { return !self.queued };
+        if self.queued {
+            return false;
+        }
+        let Some(asked) = self.asked else { return true };
         let calm = self.standing(now) == Standing::Good && self.until.is_some_and(|u| u > now.after(WATCHED));
         now.since(asked) >= if calm { LOOK_EVERY } else { LOOK_AGAIN }
     }
