@@ -12,6 +12,8 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Between two times that old history is dropped.
@@ -52,18 +54,20 @@ pub async fn run(
     let mut told = None;
     while let Some(held) = stand_by(&mut lease, front, stop).await {
         tracing::info!(holder = lease.who(), epoch = held.epoch(), "this daemon leads now");
-        let app =
-            App::new(config.clone(), AnyStore::Database(store.clone()), Door::open()?, Some(&held)).await;
-        let app = match app {
+        let hints = lease.hints();
+        let keeper = Keeper::start(lease, held.clone());
+        let app = AnyStore::Database(store.clone());
+        let app = match App::new(config.clone(), app, Door::open()?, Some(&held)).await {
             Ok(app) => app,
             Err(error) => {
                 let text = format!("it cannot lead: {error:#}");
                 if told.as_ref() != Some(&text) {
                     tracing::error!("{text}");
                 }
-                give_up(&mut lease, &held).await;
                 front.is_cut_off(text.clone());
                 told = Some(text);
+                lease = keeper.end().await;
+                give_up(&mut lease, &held).await;
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(lease.times().lasts) => {}
@@ -74,13 +78,14 @@ pub async fn run(
         told = None;
         let term = stop.child_token();
         front.lead(&app, &held);
-        let feeding = tokio::spawn(app.clone().feed(Some(lease.hints()), term.clone()));
+        let feeding = tokio::spawn(app.clone().feed(Some(hints), term.clone()));
         beside(&app, &term);
-        let end = lead(&app, &store, &mut lease, &held, grace, &term).await;
+        let end = lead(&app, &store, &keeper, grace, &term).await;
         term.cancel();
         front.resign();
         // It ends with the token; an error is its panic, told by the hook.
         let _ = feeding.await;
+        lease = keeper.end().await;
         match end {
             End::Finished => give_up(&mut lease, &held).await,
             // What is under way may still land: nobody else may begin before the lease has run out.
@@ -133,8 +138,7 @@ async fn stand_by(lease: &mut Lease, front: &Front, stop: &CancellationToken) ->
 async fn lead(
     app: &App,
     store: &Postgres,
-    lease: &mut Lease,
-    held: &Held,
+    keeper: &Keeper,
     grace: Duration,
     term: &CancellationToken,
 ) -> End {
@@ -142,10 +146,9 @@ async fn lead(
         term.cancelled().await;
         tokio::time::sleep(grace).await;
     };
-    let told = |up: bool| app.engine.metrics().store_up.set(i64::from(up));
     tokio::select! {
         () = app.engine.run(term.clone()) => End::Finished,
-        () = keep(lease, held, told) => End::Lost,
+        () = keeper.lost(app) => End::Lost,
         never = tidy(store) => match never {},
         () = cut => {
             tracing::warn!("calls in flight did not end within {grace:?}; what they did is looked for by the next leader");
@@ -164,24 +167,72 @@ async fn tidy(store: &Postgres) -> Infallible {
     }
 }
 
-/// Renews the lead until it is lost. Tells whether the database answers.
-pub async fn keep(lease: &mut Lease, held: &Held, told: impl Fn(bool)) {
+/// Keeps the lead in a task of its own: whatever the engine computes, renewals do not wait for it.
+pub struct Keeper {
+    task: JoinHandle<Lease>,
+    /// Whether the database answers.
+    answers: watch::Receiver<bool>,
+    lost: CancellationToken,
+    end: CancellationToken,
+}
+
+impl Keeper {
+    /// Renews it from now on.
+    #[must_use]
+    pub fn start(mut lease: Lease, held: Held) -> Self {
+        let (told, answers) = watch::channel(true);
+        let (lost, end) = (CancellationToken::new(), CancellationToken::new());
+        let task = tokio::spawn({
+            let (lost, end) = (lost.clone(), end.clone());
+            async move {
+                keep(&mut lease, &held, &told, &end).await;
+                lost.cancel();
+                lease
+            }
+        });
+        Self { task, answers, lost, end }
+    }
+
+    /// Returns when the lead is lost; until then shows with the metrics whether the database answers.
+    pub async fn lost(&self, app: &App) {
+        let mut answers = self.answers.clone();
+        let shown = &app.engine.metrics().store_up;
+        while self.lost.run_until_cancelled(answers.changed()).await.is_some_and(|more| more.is_ok()) {
+            shown.set(i64::from(*answers.borrow_and_update()));
+        }
+    }
+
+    /// Renews it no more.
+    ///
+    /// # Panics
+    /// With the task.
+    pub async fn end(self) -> Lease {
+        self.end.cancel();
+        match self.task.await {
+            Ok(lease) => lease,
+            Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+        }
+    }
+}
+
+/// Renews the lead until it is lost, or it is told to end.
+async fn keep(lease: &mut Lease, held: &Held, told: &watch::Sender<bool>, end: &CancellationToken) {
     let every = lease.times().every;
-    let mut troubled = false;
     let mut again = false;
     loop {
-        if !std::mem::take(&mut again) {
-            tokio::time::sleep(every.min(held.left())).await;
+        let pause = if std::mem::take(&mut again) { Duration::ZERO } else { every.min(held.left()) };
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
         }
         // What takes longer is of no use: until then another may have taken it.
         match tokio::time::timeout(held.left(), lease.renew(held)).await {
             Ok(Ok(Renewed::Kept)) => {
-                if std::mem::take(&mut troubled) {
-                    told(true);
+                if !told.send_replace(true) {
                     tracing::info!("the lead is renewed again");
                 }
             }
-            Ok(Ok(Renewed::Lost)) => return,
+            Ok(Ok(Renewed::Lost)) | Err(_) => return,
             Ok(Ok(Renewed::Moved)) => {
                 tracing::warn!(
                     "the database's server was started anew, or is another one: its state is read again"
@@ -189,8 +240,7 @@ pub async fn keep(lease: &mut Lease, held: &Held, told: impl Fn(bool)) {
                 return;
             }
             Ok(Err(error)) => {
-                if !std::mem::replace(&mut troubled, true) {
-                    told(false);
+                if told.send_replace(false) {
                     tracing::warn!(%error, "the lead cannot be renewed");
                     again = true;
                 }
@@ -198,7 +248,6 @@ pub async fn keep(lease: &mut Lease, held: &Held, told: impl Fn(bool)) {
                     return;
                 }
             }
-            Err(_) => return,
         }
     }
 }

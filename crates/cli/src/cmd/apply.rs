@@ -7,7 +7,8 @@ use crate::live::{self, Live, Mark};
 use crate::settings::{self, Needs};
 use crate::state::AnyStore;
 use crate::world::Door;
-use crate::{lead, logs, out};
+use crate::lead::{self, Keeper};
+use crate::{logs, out};
 use anyhow::{Context, Result};
 use berth_model::config::Config;
 use berth_store::{Held, Hints, Lease, Postgres};
@@ -68,8 +69,10 @@ async fn in_turn(config: Config, store: Postgres, live: &mut Live, timeout: Dura
     };
     let hearing = tokio::spawn(lease.listen());
     let hints = lease.hints();
-    let code = once(&app, Some(hints), lead::keep(&mut lease, &held, |_| ()), live, timeout).await;
+    let keeper = Keeper::start(lease, held.clone());
+    let code = once(&app, Some(hints), keeper.lost(&app), live, timeout).await;
     hearing.abort();
+    lease = keeper.end().await;
     lead::give_up(&mut lease, &held).await;
     Ok(code)
 }

@@ -23,13 +23,23 @@ pub(super) struct Transacted {
 }
 
 impl Postgres {
-    /// All changes, or none.
-    pub(super) async fn commit_all(&self, changes: &[Change]) -> Result<(), PortError> {
+    /// All changes, or none. In a task of its own: between two statements nothing waits for what else its caller is
+    /// about, since the server ends what it waits for too long.
+    pub(super) async fn commit_in_task(&self, changes: Vec<Change>) -> Result<(), PortError> {
+        let (store, epoch) = (self.clone(), self.epoch());
+        let task = tokio::spawn(async move { store.commit_all(epoch, &changes).await });
+        match task.await {
+            Ok(done) => done,
+            Err(broken) => Err(error::unknown(self.place(), &broken.to_string())),
+        }
+    }
+
+    async fn commit_all(&self, epoch: u64, changes: &[Change]) -> Result<(), PortError> {
         let place = self.place();
         let port = |e: sqlx::Error| error::port(place, "writing", &e);
         let mut connection = self.0.sessions.pool().acquire().await.map_err(port)?;
         let mut sent = None;
-        let done = tokio::time::timeout(PATIENCE, self.send(&mut connection, changes, &mut sent)).await;
+        let done = tokio::time::timeout(PATIENCE, self.send(&mut connection, epoch, changes, &mut sent)).await;
         let failed = match done {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(Failed::Told(error))) => return Err(error),
@@ -53,13 +63,14 @@ impl Postgres {
     async fn send(
         &self,
         db: &mut PgConnection,
+        epoch: u64,
         changes: &[Change],
         sent: &mut Option<Transacted>,
     ) -> Result<(), Failed> {
         let (place, sessions) = (self.place(), &self.0.sessions);
         let begun = sessions.begin(db).await;
         let mut transaction = begun.map_err(|e| Failed::Told(error::port(place, "writing", &e)))?;
-        let transacted = self.fence(&mut transaction).await.map_err(Failed::Told)?;
+        let transacted = self.fence(&mut transaction, epoch).await.map_err(Failed::Told)?;
         write::all(place, &mut transaction, sessions.names(), changes, &self.0.limits)
             .await
             .map_err(Failed::Told)?;
@@ -69,8 +80,7 @@ impl Postgres {
 
     /// Refuses where another daemon took the lead meanwhile, and keeps one from taking it until the transaction ends.
     /// What is acknowledged has to last, whatever the server was told about its commits in general.
-    pub(super) async fn fence(&self, db: &mut PgConnection) -> Result<Transacted, PortError> {
-        let epoch = self.epoch();
+    pub(super) async fn fence(&self, db: &mut PgConnection, epoch: u64) -> Result<Transacted, PortError> {
         let port = |e: sqlx::Error| error::port(self.place(), "writing", &e);
         let row = sqlx::query(
             "select case when $1 = 0 then true else berth.leads($1) end, pg_current_xact_id()::text, \

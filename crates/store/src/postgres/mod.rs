@@ -180,7 +180,7 @@ impl Store for Postgres {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), PortError> {
-        self.commit_all(&changes).await
+        self.commit_in_task(changes).await
     }
 
     async fn query(&self, query: Query) -> Result<Answer, PortError> {

@@ -68,10 +68,10 @@ impl Postgres {
     /// The database cannot be written.
     pub async fn finish(&self, keys: &[String]) -> Result<(), PortError> {
         let port = |e: sqlx::Error| error::port(self.place(), "writing", &e);
-        let sessions = &self.0.sessions;
+        let (sessions, epoch) = (&self.0.sessions, self.epoch());
         self.ask("writing", async |db| {
             let mut transaction = sessions.begin(db).await.map_err(port)?;
-            self.fence(&mut transaction).await?;
+            self.fence(&mut transaction, epoch).await?;
             sqlx::query(
                 "delete from berth.manifests m where deletion_requested_at is not null \
                  and (key = any($1) or kind not in ('Stack', 'Project')) \

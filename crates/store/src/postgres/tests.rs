@@ -63,7 +63,7 @@ async fn a_commit_under_way_holds_a_successor_up_and_no_longer() {
     let second = Postgres::open(&url).await.unwrap();
     lease(&first, "a").take().await.unwrap().expect("nobody has it");
     let mut transaction = first.0.sessions.pool().begin().await.unwrap();
-    first.fence(&mut transaction).await.unwrap();
+    first.fence(&mut transaction, first.epoch()).await.unwrap();
     run(&url, "update berth.lease set expires_at = now() - interval '1 s'").await;
     let mut b = lease(&second, "b");
     assert!(b.take().await.is_err(), "a transaction of the leader is open");
@@ -86,7 +86,7 @@ async fn what_became_of_a_commit_is_asked_of_the_run_that_took_it() {
     let mut fates = Vec::new();
     for commits in [true, false] {
         let mut transaction = pool.begin().await.unwrap();
-        let sent = store.fence(&mut transaction).await.unwrap();
+        let sent = store.fence(&mut transaction, 0).await.unwrap();
         assert!(matches!(store.ask_outcome(&sent).await, Ok(commit::Outcome::Open)));
         if commits {
             transaction.commit().await.unwrap();
@@ -117,7 +117,7 @@ async fn whatever_the_server_thinks_of_commits_in_general_these_last() {
     let server = Server::start_with(&["synchronous_commit=off"]);
     let (store, _) = opened(&server).await;
     let mut transaction = store.0.sessions.pool().begin().await.unwrap();
-    store.fence(&mut transaction).await.unwrap();
+    store.fence(&mut transaction, 0).await.unwrap();
     let set: String =
         sqlx::query_scalar("show synchronous_commit").fetch_one(&mut *transaction).await.unwrap();
     assert_eq!(set, "on");
