@@ -1,5 +1,5 @@
 //! Rows of a PostgreSQL database: from the commit of a change to the daemon's first call that follows from it, idle and
-//! while all rows are read again and again, with notifications and without; and what rows cost that do not change.
+//! while all stacks are judged again and again, with notifications and without; and what rows cost that do not change.
 
 use super::Report;
 use crate::daemon::{self, Daemon};
@@ -180,7 +180,7 @@ async fn idle(play: &mut Play, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Changes while passes go on and all rows are read again and again, since the lease's connection breaks.
+/// Changes while all stacks are judged anew every second and the connection of the lease breaks again and again.
 async fn busy(play: &mut Play, url: &str, report: &mut Report) -> Result<()> {
     play.stage.settings_for_rows(Times { resync: "1s", audit: "100000h" }, url)?;
     let daemon = Daemon::start(&play.stage).await?;

@@ -107,7 +107,7 @@ pub struct Hints {
     pub lease: Notify,
     /// The way to the database is another one.
     way: Notify,
-    /// From where rows are looked for; `None` until all were read by this connection.
+    /// From where rows are looked for, and in which run of the server; `None` until all were read under this lead.
     since: Mutex<Option<String>>,
 }
 
@@ -128,6 +128,11 @@ impl Hints {
 
     fn forget(&self) {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.tell();
+    }
+
+    /// Something may have been missed.
+    fn tell(&self) {
         self.rows.notify_one();
         self.lease.notify_one();
     }
@@ -205,7 +210,7 @@ impl Lease {
         }
         // The others were made on the way that broke.
         self.store.0.sessions.forget();
-        self.hints.forget();
+        self.hints.tell();
         self.hints.way.notify_one();
         Ok(db)
     }
@@ -294,9 +299,11 @@ impl Lease {
             sqlx::query(
                 "select r.until is not null, l.server = pg_postmaster_start_time() and l.holder is not null, \
                  m.request_last, \
-                 $3::text is null or exists (select from berth.manifests where change_xid >= $3::text::xid8) \
-                 or exists (select from berth.removed where change_xid >= $3::text::xid8) \
-                 from (select berth.renew_lease($1, $2) as until) r, berth.lease l, berth.meta m",
+                 f.since is null or exists (select from berth.manifests where change_xid >= f.since) \
+                 or exists (select from berth.removed where change_xid >= f.since) \
+                 from (select berth.renew_lease($1, $2) as until) r, berth.lease l, berth.meta m, \
+                 (select case when split_part($3, ' ', 2) = extract(epoch from pg_postmaster_start_time())::text \
+                 then split_part($3, ' ', 1)::xid8 end as since) f",
             )
             .bind(epoch)
             .bind(lasts)

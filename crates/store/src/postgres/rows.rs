@@ -25,7 +25,8 @@ pub struct Rows {
     pub rows: Vec<Row>,
     /// These are all there are: what is not among them is gone.
     pub all: bool,
-    /// What to ask with next time. It means something to this server, as long as the connection lasts.
+    /// What to ask with next time. It names the run of the server that it means something to: asked anywhere else, all
+    /// rows are answered.
     pub upto: String,
 }
 
@@ -41,9 +42,11 @@ impl Postgres {
             "select key, kind, name, tenant, stage, formerly, \
              case when not spec ? 'template' then template end, spec::text, generation, \
              deletion_requested_at is not null or removed, \
-             $1::text is null or $1::text::xid8 > pg_snapshot_xmax(pg_current_snapshot()), \
-             pg_snapshot_xmin(pg_current_snapshot())::text \
-             from (values (0)) one left join berth.changes($1::text::xid8) on true",
+             f.since is null or f.since > pg_snapshot_xmax(pg_current_snapshot()), \
+             pg_snapshot_xmin(pg_current_snapshot()) || ' ' || f.run \
+             from (select run, case when split_part($1, ' ', 2) = run then split_part($1, ' ', 1)::xid8 end as since \
+             from (select extract(epoch from pg_postmaster_start_time())::text as run) server) f \
+             left join berth.changes(f.since) on true",
         )
         .bind(since)
         .persistent(sessions.names());
