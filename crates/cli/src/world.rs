@@ -147,6 +147,7 @@ pub fn platforms(config: &Config, held: Option<&Held>) -> Result<(Platforms, Arc
         options.limits.in_flight = backend.in_flight;
         options.limits.timeout = backend.timeout;
         options.domain_writes = backend.domain_writes;
+        options.aside = true;
         options.observer = Arc::new(Counting { backend: name.to_string(), metrics: late.clone() });
         let platform = Dokploy::new(options, Guarded { sockets: sockets()?, held: held.cloned() })
             .map_err(|e| anyhow!("{e}; see 'backends' in berth.yaml"))?;

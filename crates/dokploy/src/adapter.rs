@@ -41,6 +41,9 @@ pub struct Options {
     pub dice: Dice,
     /// Counts calls.
     pub observer: Arc<dyn Observer>,
+    /// Long lists are read by a thread of their own, so that nothing waits for that. Off by default: on virtual time
+    /// a run replays only while no thread takes part.
+    pub aside: bool,
 }
 
 impl Options {
@@ -65,6 +68,7 @@ impl Options {
             clock,
             dice: berth_wire::system_dice(),
             observer: Arc::new(berth_wire::Silent),
+            aside: false,
         }
     }
 }
@@ -96,6 +100,7 @@ impl<T: Transport> Clone for Dokploy<T> {
 pub(crate) struct Inner<T> {
     pub(crate) name: String,
     pub(crate) owner: Owner,
+    pub(crate) aside: bool,
     pub(crate) client: Client<T>,
     pub(crate) clock: Arc<dyn Fn() -> Time + Send + Sync>,
     key: Arc<dyn KeySource>,
@@ -166,6 +171,7 @@ impl<T: Transport> Dokploy<T> {
             client,
             clock: options.clock,
             key: options.key,
+            aside: options.aside,
             renewing: tokio::sync::Mutex::new(()),
             pinned: Mutex::new(options.organization),
             writes: AtomicU64::new(0),

@@ -52,14 +52,24 @@ impl<T: Transport> Inner<T> {
             Err(error @ (PortError::Auth { .. } | PortError::Unsupported { .. })) => return Err(error),
             Err(_) => Bytes::new(),
         };
-        let lists = Lists {
-            inventory: &inventory,
-            projects: &projects,
-            domains: domains.as_deref(),
-            services: &services,
-            room,
+        let owner = self.owner.clone();
+        let read = move || {
+            let lists = Lists {
+                inventory: &inventory,
+                projects: &projects,
+                domains: domains.as_deref(),
+                services: &services,
+                room,
+            };
+            fleet::view(&lists, &owner, at).map(Arc::new)
         };
-        fleet::view(&lists, &self.owner, at).map(Arc::new)
+        if !self.aside {
+            return read();
+        }
+        match tokio::task::spawn_blocking(read).await {
+            Ok(view) => view,
+            Err(broken) => Err(PortError::Unknown { why: format!("the lists could not be read: {broken}") }),
+        }
     }
 
     async fn domains(&self) -> Result<Option<Bytes>, PortError> {
