@@ -6,6 +6,7 @@
 pub mod condition;
 pub mod config;
 pub mod desired;
+pub mod dns;
 pub mod dotenv;
 pub mod event;
 pub mod field;

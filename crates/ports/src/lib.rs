@@ -3,12 +3,14 @@
 //! A port speaks in domain types only: no HTTP status, no SQL error, no JSON value crosses it. Every port has its
 //! real adapter, and the simulator or an in-memory twin that passes the same contract tests.
 
+mod dns;
 mod error;
 mod platform;
 mod store;
 mod vault;
 mod wanted;
 
+pub use dns::{Dns, Preflight};
 pub use error::PortError;
 pub use platform::{BackendState, Breaker, Diagnosis, Finding, Pace, Platform, Prober, Registry, Severity};
 pub use store::{Answer, Change, Query, SecretRow, Snapshot, Store};

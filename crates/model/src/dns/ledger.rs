@@ -1,0 +1,84 @@
+//! What one stack wrote into DNS, as whoever runs the changes remembers it. It is announced before a change and settled
+//! after it, so that a crash between the two is read as what it was.
+
+use super::change::{Change, SetChange, Then};
+use super::data::{RecordData, RecordKey};
+use super::zone::ZoneId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was written under one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// Where.
+    pub zone: ZoneId,
+    /// Our values, as they were after the last change that is known to have happened.
+    pub values: BTreeSet<RecordData>,
+    /// Values that stood there before us and were taken over. They are never removed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub adopted: BTreeSet<RecordData>,
+    /// What is about to be written, or may have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<BTreeSet<RecordData>>,
+}
+
+impl LedgerEntry {
+    /// Whether we wrote this value, or may have.
+    #[must_use]
+    pub fn claims(&self, value: &RecordData) -> bool {
+        self.values.contains(value) || self.pending.as_ref().is_some_and(|p| p.contains(value))
+    }
+}
+
+/// What one stack wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ledger(pub BTreeMap<RecordKey, LedgerEntry>);
+
+impl Ledger {
+    /// What was written under a key.
+    #[must_use]
+    pub fn get(&self, key: &RecordKey) -> Option<&LedgerEntry> {
+        self.0.get(key)
+    }
+
+    /// To be kept before the change is sent.
+    pub fn announce(&mut self, zone: &ZoneId, change: &Change) {
+        for (key, set) in change.keys().zip(change.sets.values()) {
+            let Then::Put(put) = &set.then else { continue };
+            let entry = self.0.entry(key).or_insert_with(|| LedgerEntry {
+                zone: zone.clone(),
+                values: BTreeSet::new(),
+                adopted: BTreeSet::new(),
+                pending: None,
+            });
+            entry.zone = zone.clone();
+            entry.adopted = adopted(entry, set, &put.values);
+            entry.pending = Some(put.values.clone());
+        }
+    }
+
+    /// To be kept after the change is known to have happened.
+    pub fn settle(&mut self, zone: &ZoneId, change: &Change) {
+        self.announce(zone, change);
+        for (key, set) in change.keys().zip(change.sets.values()) {
+            match &set.then {
+                Then::Put(put) => {
+                    if let Some(entry) = self.0.get_mut(&key) {
+                        entry.values = put.values.clone();
+                        entry.pending = None;
+                    }
+                }
+                Then::Remove => {
+                    self.0.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// Values that are put and stood there before without being ours, with those of which that was so already.
+fn adopted(entry: &LedgerEntry, set: &SetChange, put: &BTreeSet<RecordData>) -> BTreeSet<RecordData> {
+    let stood = |v: &&RecordData| set.believed.values.contains_key(*v) && !set.ours.contains(*v);
+    put.iter().filter(|v| entry.adopted.contains(*v) || (stood(v) && !entry.claims(v))).cloned().collect()
+}
