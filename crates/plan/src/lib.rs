@@ -7,6 +7,7 @@ mod app;
 mod children;
 mod compile;
 mod diff;
+pub mod dns;
 mod gate;
 mod guard;
 mod judge;

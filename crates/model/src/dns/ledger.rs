@@ -17,12 +17,21 @@ pub struct LedgerEntry {
     /// Values that stood there before us and were taken over. They are never removed.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub adopted: BTreeSet<RecordData>,
-    /// What is about to be written, or may have been.
+    /// Values that were seen beside ours: others', whatever becomes of ours.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub beside: BTreeSet<RecordData>,
+    /// What is about to be written, or may have been; empty where ours are about to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<BTreeSet<RecordData>>,
 }
 
 impl LedgerEntry {
+    /// Of values that stand there.
+    #[must_use]
+    pub fn of(zone: &ZoneId, values: BTreeSet<RecordData>) -> Self {
+        Self { zone: zone.clone(), values, adopted: BTreeSet::new(), beside: BTreeSet::new(), pending: None }
+    }
+
     /// Whether we wrote this value, or may have.
     #[must_use]
     pub fn claims(&self, value: &RecordData) -> bool {
@@ -45,15 +54,17 @@ impl Ledger {
     /// To be kept before the change is sent.
     pub fn announce(&mut self, zone: &ZoneId, change: &Change) {
         for (key, set) in change.keys().zip(change.sets.values()) {
-            let Then::Put(put) = &set.then else { continue };
-            let entry = self.0.entry(key).or_insert_with(|| LedgerEntry {
-                zone: zone.clone(),
-                values: BTreeSet::new(),
-                adopted: BTreeSet::new(),
-                pending: None,
-            });
+            let Then::Put(put) = &set.then else {
+                // From here on, what stands there without a mark may be somebody else's.
+                if let Some(entry) = self.0.get_mut(&key) {
+                    entry.pending = Some(BTreeSet::new());
+                }
+                continue;
+            };
+            let entry = self.0.entry(key).or_insert_with(|| LedgerEntry::of(zone, BTreeSet::new()));
             entry.zone = zone.clone();
-            entry.adopted = adopted(entry, set, &put.values);
+            entry.adopted.extend(stood(set, &put.values));
+            entry.beside = set.kept().filter(|v| !put.values.contains(*v)).cloned().collect();
             entry.pending = Some(put.values.clone());
         }
     }
@@ -66,6 +77,7 @@ impl Ledger {
                 Then::Put(put) => {
                     if let Some(entry) = self.0.get_mut(&key) {
                         entry.values = put.values.clone();
+                        entry.adopted.retain(|v| put.values.contains(v));
                         entry.pending = None;
                     }
                 }
@@ -77,8 +89,7 @@ impl Ledger {
     }
 }
 
-/// Values that are put and stood there before without being ours, with those of which that was so already.
-fn adopted(entry: &LedgerEntry, set: &SetChange, put: &BTreeSet<RecordData>) -> BTreeSet<RecordData> {
-    let stood = |v: &&RecordData| set.believed.values.contains_key(*v) && !set.ours.contains(*v);
-    put.iter().filter(|v| entry.adopted.contains(*v) || (stood(v) && !entry.claims(v))).cloned().collect()
+/// Values that are put and stood there before without being ours.
+fn stood(set: &SetChange, put: &BTreeSet<RecordData>) -> BTreeSet<RecordData> {
+    set.kept().filter(|v| put.contains(*v)).cloned().collect()
 }

@@ -119,7 +119,8 @@ mod tests {
         let many: Vec<_> = (0..51).map(|n| format!("A 192.0.2.{n}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         let long = format!("TXT \"{}\"", "x".repeat(4001));
-        let bad: [(&str, RecordType, &[&str], Ttl, Option<bool>); 10] = [
+        type Case<'a> = (&'a str, RecordType, &'a [&'a str], Ttl, Option<bool>);
+        let bad: [Case<'_>; 10] = [
             ("a.b", A, &[], auto, None),
             ("a.b", A, &many, auto, None),
             ("a.b", A, &["AAAA ::1"], auto, None),
