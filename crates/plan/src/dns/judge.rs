@@ -434,7 +434,7 @@ impl<'a> AtName<'a> {
             out.note(key, Noted::Beside(all(&beside, &set)));
         }
         let differs = self.differences(wanted, &set, &owned);
-        self.learn(key, &owned, beside, out);
+        self.learn(key, &owned, kept.clone(), out);
         if differs.is_empty() {
             out.right.insert(key.clone());
             return Ok(());

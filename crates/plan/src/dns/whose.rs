@@ -132,7 +132,7 @@ fn by_set(
             let mut adopted: BTreeSet<_> = entry.adopted.intersection(&values).cloned().collect();
             if mark.adopted {
                 // Taken over, and the ledger does not know them: it is of before.
-                adopted.extend(values.iter().filter(|v| !entry.claims(v)).cloned());
+                adopted.extend(values.difference(&entry.values).cloned());
             }
             if !entry.adopted.is_subset(&seen) {
                 adopted.extend(changed.iter().cloned());

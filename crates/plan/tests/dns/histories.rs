@@ -210,7 +210,8 @@ impl Story {
                     }
                     for value in &put.values {
                         let there = set.believed.values.contains_key(value) && !set.ours.contains(value);
-                        let origin = if there { Origin::Adopted } else { Origin::Made };
+                        let foreign = self.origin(&key, value) == Origin::Foreign;
+                        let origin = if there && foreign { Origin::Adopted } else { Origin::Made };
                         let place = (key.clone(), value.clone());
                         self.once.insert(place.clone());
                         if there || !set.believed.values.contains_key(value) {
