@@ -72,7 +72,7 @@ fn client(steps: impl IntoIterator<Item = Step>) -> (Client<Arc<Script>>, Arc<Sc
     let script = Arc::new(Script { steps: Mutex::new(steps.into_iter().collect()), ..Script::default() });
     let setup = Setup {
         base: "http://h:3000".into(),
-        key_header: http::HeaderName::from_static("x-api-key"),
+        key_place: KeyPlace::header("x-api-key"),
         key: Secret::new("hunter2"),
         limits: Limits::default(),
         judge: Arc::new(judge),
@@ -80,6 +80,7 @@ fn client(steps: impl IntoIterator<Item = Step>) -> (Client<Arc<Script>>, Arc<Sc
         health: Some((Call::get("health", "/api/health"), "the API hangs".into())),
         dice: Arc::new(|| u64::MAX / 2),
         observer: Arc::new(Silent),
+        budget: None,
     };
     (Client::new(script.clone(), setup).unwrap(), script)
 }
@@ -198,10 +199,9 @@ async fn the_key_and_the_body_stand_in_no_error() {
 fn a_base_is_an_origin() {
     let made = |base: &str| {
         let (_, script) = client([]);
-        let (template, _) = client([]);
         let setup = Setup {
             base: base.into(),
-            key_header: template.key_header.clone(),
+            key_place: KeyPlace::bearer(),
             key: Secret::new("k"),
             limits: Limits::default(),
             judge: Arc::new(judge),
@@ -209,6 +209,7 @@ fn a_base_is_an_origin() {
             health: None,
             dice: Arc::new(|| 0),
             observer: Arc::new(Silent),
+            budget: None,
         };
         Client::new(script, setup).is_ok()
     };

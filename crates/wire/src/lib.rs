@@ -5,8 +5,10 @@
 //! a simulator can stand in for the sockets and run the same code on virtual time.
 
 mod breaker;
+mod budget;
 mod call;
 mod client;
+pub mod json;
 mod keys;
 mod observe;
 mod prober;
@@ -17,8 +19,9 @@ mod retry;
 mod sockets;
 mod transport;
 
-pub use call::{Call, Counts, Judge, Lane, Reply, Verdict, http_date, retry_after};
-pub use client::{Client, Limits, Setup};
+pub use budget::Budget;
+pub use call::{Call, Counts, Judge, Lane, Reply, Verdict, http_date, rate_limit, retry_after, segment};
+pub use client::{Client, KeyPlace, Limits, Setup};
 pub use keys::{FixedKey, KeyFile, KeySource};
 pub use observe::{Observer, Silent};
 pub use prober::{Probe, Route};
