@@ -2,7 +2,7 @@
 //! become of values that are ours, and has no words for anything else.
 
 use super::data::{RecordData, RecordKey, RecordType, Ttl};
-use super::mark::DnsMark;
+use super::mark::{DnsMark, DnsMarkSeen};
 use super::name::Fqdn;
 use super::seen::SeenSet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,10 @@ pub enum Then {
     /// These take their place, under this mark.
     Put(Put),
     /// They go, and with them the mark. With no values of ours, the mark alone goes.
-    Remove,
+    Remove {
+        /// Values that were taken over: they stay, without our mark.
+        release: BTreeSet<RecordData>,
+    },
 }
 
 /// What is put.
@@ -67,12 +70,41 @@ impl SetChange {
         after
     }
 
+    /// Whether the set stands as this change would leave it. `default` is what a lifetime is that is left to the zone;
+    /// `per_value` says that every value says for itself whose it is.
+    #[must_use]
+    pub fn is_met_by(&self, now: &SeenSet, default: Option<u32>, per_value: bool) -> bool {
+        let ours = |mark: &DnsMarkSeen| mark.ours().is_some();
+        match &self.then {
+            Then::Remove { release } => {
+                let marked = match per_value {
+                    true => release.iter().filter_map(|v| now.values.get(v)).any(|v| ours(&v.mark)),
+                    false => ours(&now.mark),
+                };
+                !marked && !self.ours.iter().any(|v| now.values.contains_key(v))
+            }
+            Then::Put(put) => {
+                let mark = DnsMarkSeen::Ours(put.mark.clone());
+                let shared = !per_value && self.shares();
+                let fits = |value: &RecordData| {
+                    now.values.get(value).is_some_and(|seen| {
+                        let marked = if per_value { seen.mark == mark } else { now.mark == mark };
+                        let ttl = shared || seen.proxied || put.ttl.is_met_by(seen.ttl, default);
+                        marked && ttl && put.proxied.is_none_or(|p| p == seen.proxied)
+                    })
+                };
+                put.values.iter().all(fits)
+                    && !self.ours.difference(&put.values).any(|v| now.values.contains_key(v))
+            }
+        }
+    }
+
     /// Whether values stand in the set afterwards that are not ours.
     #[must_use]
     pub fn shares(&self) -> bool {
         let own = |value: &RecordData| match &self.then {
             Then::Put(put) => put.values.contains(value),
-            Then::Remove => false,
+            Then::Remove { .. } => false,
         };
         !self.believed.opaque.is_empty() || self.kept().any(|v| !own(v))
     }
@@ -95,7 +127,7 @@ impl fmt::Display for Change {
             };
             let (new, put) = match &set.then {
                 Then::Put(put) => (put.values.clone(), Some(put)),
-                Then::Remove => (BTreeSet::new(), None),
+                Then::Remove { .. } => (BTreeSet::new(), None),
             };
             lines.extend(set.ours.difference(&new).map(|v| line('-', v, "")));
             if let Some(put) = put {
@@ -147,7 +179,7 @@ mod tests {
         let change = SetChange { believed, ours: [old.clone()].into(), then: Then::Put(put) };
         assert_eq!(change.after(), [new, foreign.clone()].into());
         assert!(change.shares());
-        let gone = SetChange { then: Then::Remove, ..change.clone() };
+        let gone = SetChange { then: Then::Remove { release: [].into() }, ..change.clone() };
         assert_eq!(gone.after(), [foreign].into());
         let shown = Change { name, sets: [(RecordType::A, change)].into() }.to_string();
         assert_eq!(shown, "- a.b A 192.0.2.1\n+ a.b A 192.0.2.2 (60 s)");

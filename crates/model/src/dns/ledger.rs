@@ -81,7 +81,7 @@ impl Ledger {
                         entry.pending = None;
                     }
                 }
-                Then::Remove => {
+                Then::Remove { .. } => {
                     self.0.remove(&key);
                 }
             }

@@ -45,7 +45,7 @@ pub enum ZoneChoice {
 pub struct Cut {
     /// The name from which on it is another's.
     pub name: Fqdn,
-    /// Whose: servers, or the target of a DNAME. As they were seen, to be shown.
+    /// Whose: the names of its servers, as they were seen, to be shown.
     pub to: Vec<SmolStr>,
 }
 

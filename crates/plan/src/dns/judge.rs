@@ -308,7 +308,8 @@ impl<'a> AtName<'a> {
         if !owned.adopted.is_empty() {
             out.note(&key, Noted::Released(listed(&owned.adopted)));
         }
-        self.sets.insert(kind, SetChange { believed, ours, then: Then::Remove });
+        let then = Then::Remove { release: owned.adopted };
+        self.sets.insert(kind, SetChange { believed, ours, then });
     }
 
     /// A set that is wanted.

@@ -162,7 +162,7 @@ impl Story {
                     let fine = match (&set.then, origin) {
                         (_, Origin::Made) => true,
                         (Then::Put(_), Origin::Adopted) => true,
-                        (Then::Remove, Origin::Adopted) => false,
+                        (Then::Remove { .. }, Origin::Adopted) => false,
                         (_, Origin::Foreign) => kept,
                     };
                     assert!(fine, "{key} {value} is {origin:?} and would be touched:\n{change}");
@@ -219,7 +219,7 @@ impl Story {
                         }
                     }
                 }
-                Then::Remove => {
+                Then::Remove { .. } => {
                     self.origins.retain(|(k, v), _| k != &key || !set.ours.contains(v));
                 }
             }

@@ -148,10 +148,10 @@ impl Zone {
                     }
                     after.mark = DnsMarkSeen::Ours(put.mark.clone());
                 }
-                Then::Remove => {
+                Then::Remove { release } => {
                     after.mark = DnsMarkSeen::None;
-                    for value in after.values.values_mut() {
-                        if value.mark.ours().is_some_and(|m| m.stack == stack("shop")) {
+                    for value in release {
+                        if let Some(value) = after.values.get_mut(value) {
                             value.mark = DnsMarkSeen::None;
                         }
                     }
@@ -160,6 +160,9 @@ impl Zone {
             assert_eq!(after.data(), set.after());
             *self.set(&key) = after;
             self.sum(&key);
+            let default = self.view.facts.default_ttl;
+            let now = self.set(&key).clone();
+            assert!(set.is_met_by(&now, default, per_value), "{key} was changed and is not as it was to be");
         }
         // What a real zone refuses.
         let at = &self.view.names[&change.name];
