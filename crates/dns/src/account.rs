@@ -3,8 +3,10 @@
 
 use berth_model::Secret;
 use berth_ports::{BackendState, PortError};
-use berth_wire::{Budget, Call, Client, Dice, Judge, KeyPlace, KeySource, Limits, Observer, Reply, Setup, Transport};
-use serde::Deserialize;
+use berth_wire::{
+    Budget, Call, Client, Dice, Judge, KeyPlace, KeySource, Limits, Observer, Reply, Setup, Transport,
+};
+use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,8 +54,9 @@ impl<T: Transport> Account<T> {
         transport: T,
     ) -> Result<Self, String> {
         let Common { name, key, dice, observer } = common;
-        let first: Secret =
-            key.read().ok_or_else(|| format!("dns credential {name}: its key cannot be read, or is empty"))?;
+        let first: Secret = key
+            .read()
+            .ok_or_else(|| format!("dns credential {name}: its key cannot be read, or is empty"))?;
         let setup = Setup {
             base: base.to_owned(),
             key_place: place,
@@ -108,9 +111,17 @@ impl<T: Transport> Account<T> {
     }
 }
 
+/// For a key that must be there and may be `null`.
+pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(d)
+}
+
 /// Reads an answer: strictly typed, and an error never repeats a value.
 pub(crate) fn json<'a, D: Deserialize<'a>>(procedure: &str, body: &'a [u8]) -> Result<D, PortError> {
     serde_json::from_slice(body).map_err(|e| PortError::Unsupported {
-        what: format!("{procedure}: the answer is not what this provider sends: {}", berth_wire::json::shape(&e)),
+        what: format!(
+            "{procedure}: the answer is not what this provider sends: {}",
+            berth_wire::json::shape(&e)
+        ),
     })
 }

@@ -59,6 +59,19 @@ impl<E: Exchange> Asker<E> {
         Err(why)
     }
 
+    /// The server's answer over TCP, asked once.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn ask_tcp(
+        &self,
+        server: SocketAddr,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<Message, String> {
+        self.once(server, name, kind, false, true, true).await
+    }
+
     async fn once(
         &self,
         server: SocketAddr,

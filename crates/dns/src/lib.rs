@@ -5,12 +5,28 @@
 //! names, keeps nothing but short-lived looks at zones, and lets no HTTP status, JSON value or remote text through that
 //! was not made fit to be shown.
 
+mod account;
+mod any;
 mod asker;
+mod cloudflare;
 mod exchange;
+mod hetzner;
+mod hostinger;
+mod managed;
 mod message;
+mod options;
+mod powerdns;
+mod preflight;
+mod provider;
+mod raw;
+mod rfc2136;
 mod sockets;
 mod tsig;
+mod verify;
+mod zones;
 
 pub use exchange::{Exchange, ExchangeError, Flow};
+pub use options::{Credential, Options, ProviderOptions, TsigKey};
 pub use sockets::DnsSockets;
 pub use tsig::TsigAlgo;
+pub use zones::Zones;

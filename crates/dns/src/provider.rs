@@ -19,8 +19,9 @@ pub(crate) struct Zone {
 /// What is to be read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scope<'a> {
-    All,
-    /// These names. Who cannot read less than all reads all.
+    /// Everything; where that is not to be had, these names.
+    All(&'a BTreeSet<Fqdn>),
+    /// These names. Who cannot read less than everything reads everything.
     Names(&'a BTreeSet<Fqdn>),
 }
 
@@ -75,7 +76,7 @@ impl SetOp<'_> {
     pub(crate) fn put(&self) -> Option<&Put> {
         match &self.change.then {
             Then::Put(put) => Some(put),
-            Then::Remove => None,
+            Then::Remove { .. } => None,
         }
     }
 
@@ -94,14 +95,18 @@ impl SetOp<'_> {
 
     /// Values of ours that go.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &RawValue> {
-        self.before.values.iter().filter(|v| v.live().is_some_and(|d| self.change.ours.contains(d) && !self.is_put(d)))
+        self.before
+            .values
+            .iter()
+            .filter(|v| v.live().is_some_and(|d| self.change.ours.contains(d) && !self.is_put(d)))
     }
 
     /// Others' values.
     pub(crate) fn kept(&self) -> impl Iterator<Item = &RawValue> {
-        self.before.values.iter().filter(|v| {
-            v.live().is_none_or(|d| !self.is_put(d) && !self.change.ours.contains(d))
-        })
+        self.before
+            .values
+            .iter()
+            .filter(|v| v.live().is_none_or(|d| !self.is_put(d) && !self.change.ours.contains(d)))
     }
 
     /// Values that come.
@@ -132,12 +137,12 @@ impl SetOp<'_> {
 /// One account of a provider.
 pub(crate) trait Provider: Send + Sync + 'static {
     /// All zones that it reaches.
-    async fn zones(&self) -> Result<Vec<Zone>, PortError>;
+    fn zones(&self) -> impl Future<Output = Result<Vec<Zone>, PortError>> + Send;
     /// A look at one.
-    async fn read(&self, zone: &Zone, scope: Scope<'_>) -> Result<Listing, PortError>;
+    fn read(&self, zone: &Zone, scope: Scope<'_>) -> impl Future<Output = Result<Listing, PortError>> + Send;
     /// Changes of one zone, at most as many as go together. `Refused` and `Conflict` mean that trying them in parts
     /// makes sense.
-    async fn write(&self, zone: &Zone, ops: &[Op<'_>]) -> Result<(), PortError>;
+    fn write(&self, zone: &Zone, ops: &[Op<'_>]) -> impl Future<Output = Result<(), PortError>> + Send;
     fn manner(&self) -> Manner;
     /// How the account stands.
     fn state(&self) -> BackendState;

@@ -4,8 +4,8 @@
 use crate::provider::Zone;
 use berth_model::Time;
 use berth_model::dns::{
-    Cut, DnsMarkSeen, Fqdn, Known, MarkPlace, RecordData, RecordKey, RecordType, SeenName, SeenSet, SeenValue, Ttl,
-    ZoneFacts, ZoneId, ZoneView, companion, companion_of, read,
+    Cut, DnsMarkSeen, Fqdn, Known, MarkPlace, RecordData, RecordKey, RecordType, SeenName, SeenSet,
+    SeenValue, Ttl, ZoneFacts, ZoneId, ZoneView, companion, companion_of, read,
 };
 use berth_model::ids::Owner;
 use smol_str::SmolStr;
@@ -200,7 +200,9 @@ impl Listing {
         };
         for (name, sets) in &self.sets {
             for kind in sets.keys() {
-                match companion_of(name).filter(|_| place == MarkPlace::Companions && *kind == RecordType::Txt) {
+                match companion_of(name)
+                    .filter(|_| place == MarkPlace::Companions && *kind == RecordType::Txt)
+                {
                     // Also where its record is not there: a half.
                     Some(of) => show(of),
                     None => show(RecordKey::new(name.clone(), *kind)),
@@ -272,7 +274,10 @@ pub(crate) mod labels {
     }
 
     /// The labels with this mark among them, or without any mark. Other labels stay.
-    pub(crate) fn with(labels: &BTreeMap<String, String>, mark: Option<&DnsMark>) -> BTreeMap<String, String> {
+    pub(crate) fn with(
+        labels: &BTreeMap<String, String>,
+        mark: Option<&DnsMark>,
+    ) -> BTreeMap<String, String> {
         let mut labels = labels.clone();
         labels.retain(|key, _| ![OWNER, STACK, MADE, ADOPTED].contains(&key.as_str()));
         if let Some(mark) = mark {

@@ -45,8 +45,9 @@ pub trait Dns: Send + Sync + 'static {
         asked: &Asked,
     ) -> impl Future<Output = Result<Verification, PortError>> + Send;
 
-    /// Looks at every credential and every zone that it reaches: asked at start, and by `berth doctor`. Changes nothing.
-    fn preflight(&self) -> impl Future<Output = Vec<Preflight>> + Send;
+    /// Looks at every credential, and at every zone that holds one of these hosts: asked at start, and by
+    /// `berth doctor`. Changes nothing.
+    fn preflight(&self, hosts: &BTreeSet<Fqdn>) -> impl Future<Output = Vec<Preflight>> + Send;
 
     /// How each credential stands, without a call.
     fn states(&self) -> Vec<(CredentialName, BackendState)>;

@@ -222,7 +222,8 @@ impl<T: Transport> Provider for PowerDns<T> {
         }
         let body = serde_json::to_vec(&Patch { rrsets: gone })
             .map_err(|_| PortError::Refused { why: "the change cannot be written as JSON".to_owned() })?;
-        let call = Call::write(http::Method::PATCH, "powerdns.patch", self.path(zone), Some(Bytes::from(body)));
+        let call =
+            Call::write(http::Method::PATCH, "powerdns.patch", self.path(zone), Some(Bytes::from(body)));
         self.account.ask(&call).await.map(drop)
     }
 

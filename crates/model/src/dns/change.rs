@@ -5,6 +5,7 @@ use super::data::{RecordData, RecordKey, RecordType, Ttl};
 use super::mark::{DnsMark, DnsMarkSeen};
 use super::name::Fqdn;
 use super::seen::SeenSet;
+use super::zone::ZoneFacts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -70,10 +71,10 @@ impl SetChange {
         after
     }
 
-    /// Whether the set stands as this change would leave it. `default` is what a lifetime is that is left to the zone;
-    /// `per_value` says that every value says for itself whose it is.
+    /// Whether the set stands as this change would leave it.
     #[must_use]
-    pub fn is_met_by(&self, now: &SeenSet, default: Option<u32>, per_value: bool) -> bool {
+    pub fn is_met_by(&self, now: &SeenSet, facts: &ZoneFacts) -> bool {
+        let per_value = facts.marks.per_value();
         let ours = |mark: &DnsMarkSeen| mark.ours().is_some();
         match &self.then {
             Then::Remove { release } => {
@@ -89,7 +90,8 @@ impl SetChange {
                 let fits = |value: &RecordData| {
                     now.values.get(value).is_some_and(|seen| {
                         let marked = if per_value { seen.mark == mark } else { now.mark == mark };
-                        let ttl = shared || seen.proxied || put.ttl.is_met_by(seen.ttl, default);
+                        let wanted = facts.ttl.nearest(put.ttl);
+                        let ttl = shared || seen.proxied || wanted.is_met_by(seen.ttl, facts.default_ttl);
                         marked && ttl && put.proxied.is_none_or(|p| p == seen.proxied)
                     })
                 };

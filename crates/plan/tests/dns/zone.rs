@@ -160,9 +160,8 @@ impl Zone {
             assert_eq!(after.data(), set.after());
             *self.set(&key) = after;
             self.sum(&key);
-            let default = self.view.facts.default_ttl;
             let now = self.set(&key).clone();
-            assert!(set.is_met_by(&now, default, per_value), "{key} was changed and is not as it was to be");
+            assert!(set.is_met_by(&now, &self.view.facts), "{key} was changed and is not as it was to be");
         }
         // What a real zone refuses.
         let at = &self.view.names[&change.name];

@@ -1,0 +1,1 @@
+//! Cloudflare: what is sent for a change, and what its answers mean.

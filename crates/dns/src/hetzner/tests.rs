@@ -1,0 +1,1 @@
+//! Hetzner: what is sent for a change, and what its answers mean.

@@ -1,0 +1,1 @@
+//! One zone's manager, over a provider in memory.

@@ -1,0 +1,1 @@
+//! PowerDNS's answers, read.

@@ -1,0 +1,1 @@
+//! Updates as they are written down, and answers as they are believed.

@@ -1,0 +1,1 @@
+//! Every answer that a server can give, and what it means.

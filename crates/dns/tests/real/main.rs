@@ -1,0 +1,6 @@
+//! The adapters against real servers that the tests start on loopback: PowerDNS and BIND.
+
+mod bind;
+mod powerdns;
+mod rig;
+mod verify;
