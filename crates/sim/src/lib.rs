@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod clock;
 mod columns;
 mod dotenv;
 mod dump;
@@ -10,6 +11,7 @@ mod error;
 mod fault;
 mod http_api;
 mod image;
+mod ledger;
 mod lists;
 mod queue;
 mod registry;
@@ -32,7 +34,7 @@ mod world;
 pub use auth::{ApiKey, Role};
 pub use columns::Application;
 pub use dotenv::{parse as parse_env, resolve as resolve_env};
-pub use fault::{Broken, CallNo, CallRecord, Chaos, Fault};
+pub use fault::{Broken, CallNo, CallRecord, Chaos, Fault, Rule};
 pub use image::{Behaviour, Image, Images};
 pub use queue::{Job, Queue};
 pub use rows::{Deployment, Domain, Environment, Mount, Port, Project};
