@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod clock;
 mod columns;
+pub mod dns;
 mod dotenv;
 mod dump;
 mod error;
