@@ -1,6 +1,7 @@
 //! The simulated DNS, behaviour by behaviour. A test here must never depend on the wall clock but where real sockets are.
 
 mod cloudflare;
+mod hetzner;
 
 use std::time::Duration;
 
