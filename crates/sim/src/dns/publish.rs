@@ -91,7 +91,7 @@ pub(crate) fn shown(
     kind: RecordType,
     depth: u8,
 ) -> Option<Shown> {
-    let text = kind.to_string();
+    let text = rdata::kind_name(kind);
     if name == zone.name && kind == RecordType::SOA {
         let data = parse(kind, &zone.soa.content(view.serial()))?;
         return Some(Shown { ttl: zone.soa.ttl, data: vec![data] });

@@ -20,6 +20,14 @@ pub(crate) fn kind(text: &str) -> Option<RecordType> {
     number.map(RecordType::from).or_else(|| text.parse().ok())
 }
 
+/// A type's name.
+pub(crate) fn kind_name(kind: RecordType) -> String {
+    match kind {
+        RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
+    }
+}
+
 /// The strings of a TXT in zone-file text. `None` where they are not all quoted.
 pub(crate) fn quoted_strings(text: &str) -> Option<Vec<Vec<u8>>> {
     let mut out = Vec::new();

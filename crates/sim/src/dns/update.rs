@@ -94,7 +94,7 @@ fn well_formed(record: &Record) -> Result<(), ResponseCode> {
 
 fn permitted(draft: &Draft<'_>, record: &Record, types: &[String]) -> Result<(), ResponseCode> {
     let may = |kind: &str| types.is_empty() || types.iter().any(|t| t == kind);
-    let kind = record.record_type().to_string();
+    let kind = rdata::kind_name(record.record_type());
     let ok = if record.record_type() == RecordType::ANY {
         draft.kinds(&absolute(&record.name.to_ascii())).iter().all(|k| may(k))
     } else {
@@ -114,7 +114,7 @@ fn prerequisites(draft: &Draft<'_>, zone: &Zone, all: &[Record]) -> Result<(), R
         let used = || name == zone.name || !draft.kinds(&name).is_empty();
         let there = || {
             let apex = name == zone.name && matches!(kind, RecordType::SOA | RecordType::NS);
-            apex || draft.get(&name, &kind.to_string()).is_some_and(|s| !s.values.is_empty())
+            apex || draft.get(&name, &rdata::kind_name(kind)).is_some_and(|s| !s.values.is_empty())
         };
         let (holds, otherwise) = match (record.dns_class, kind) {
             (DNSClass::ANY, RecordType::ANY) => (used(), ResponseCode::NXDomain),
@@ -122,7 +122,7 @@ fn prerequisites(draft: &Draft<'_>, zone: &Zone, all: &[Record]) -> Result<(), R
             (DNSClass::NONE, RecordType::ANY) => (!used(), ResponseCode::YXDomain),
             (DNSClass::NONE, _) => (!there(), ResponseCode::YXRRSet),
             (DNSClass::IN, _) if !record.data.is_update() => {
-                exact.entry((name, kind.to_string())).or_default().push(&record.data);
+                exact.entry((name, rdata::kind_name(kind))).or_default().push(&record.data);
                 continue;
             }
             _ => return Err(ResponseCode::FormErr),
@@ -153,7 +153,7 @@ fn same(value: &Value, kind: RecordType, data: &RData) -> bool {
 
 fn add(draft: &mut Draft<'_>, name: &str, record: &Record, power: bool) -> Result<(), ResponseCode> {
     let kind = record.record_type();
-    let text = kind.to_string();
+    let text = rdata::kind_name(kind);
     let others = draft.kinds(name).into_iter().filter(|k| *k != text);
     let blocked = if kind == RecordType::CNAME {
         others.count() > 0
@@ -183,7 +183,7 @@ fn add(draft: &mut Draft<'_>, name: &str, record: &Record, power: bool) -> Resul
 fn remove(draft: &mut Draft<'_>, zone: &Zone, name: &str, kind: RecordType) {
     let kinds: Vec<String> = match kind {
         RecordType::ANY => draft.kinds(name).into_iter().collect(),
-        kind => vec![kind.to_string()],
+        kind => vec![rdata::kind_name(kind)],
     };
     for kind in kinds.into_iter().filter(|k| name != zone.name || !matches!(k.as_str(), "SOA" | "NS")) {
         draft.remove(name, &kind);
@@ -192,11 +192,11 @@ fn remove(draft: &mut Draft<'_>, zone: &Zone, name: &str, kind: RecordType) {
 
 fn remove_value(draft: &mut Draft<'_>, zone: &Zone, name: &str, record: &Record) {
     let kind = record.record_type();
-    let Some(mut set) = draft.get(name, &kind.to_string()).cloned() else { return };
+    let Some(mut set) = draft.get(name, &rdata::kind_name(kind)).cloned() else { return };
     let last_server = name == zone.name && kind == RecordType::NS && set.values.len() == 1;
     if last_server {
         return;
     }
     set.values.retain(|v| !same(v, kind, &record.data));
-    draft.put(name, &kind.to_string(), set);
+    draft.put(name, &rdata::kind_name(kind), set);
 }

@@ -209,14 +209,14 @@ impl World {
 
     /// The moment whose records a server shows of a zone.
     pub(crate) fn shown(&self, server: &Server, zone: &Zone) -> Duration {
-        let mut at = self.as_of.unwrap_or(self.now).saturating_sub(zone.publish + server.lag);
-        if let Some(frozen) = zone.frozen {
-            at = at.min(frozen);
-        }
-        match server.mode {
-            Mode::Stuck(since) => at.min(since),
-            _ => at,
-        }
+        let at = self.as_of.unwrap_or(self.now).saturating_sub(zone.publish + server.lag);
+        let stuck = match server.mode {
+            Mode::Stuck(since) => Some(since),
+            _ => None,
+        };
+        // What changes at that very moment does not come through any more.
+        let before = |end: Duration| end.saturating_sub(Duration::from_nanos(1));
+        stuck.into_iter().chain(zone.frozen).map(before).fold(at, Duration::min)
     }
 
     /// Makes edits of a zone's store, with a new serial when they change something.

@@ -1,7 +1,10 @@
 //! The simulated DNS, behaviour by behaviour. A test here must never depend on the wall clock but where real sockets are.
 
+mod authority;
 mod cloudflare;
 mod hetzner;
+mod update;
+mod wire;
 
 use std::time::Duration;
 
