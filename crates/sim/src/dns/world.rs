@@ -138,6 +138,10 @@ impl World {
         zone.soa.minimum = defaults.minimum;
         zone.ttl = defaults.ttl;
         zone.quota = defaults.quota;
+        if provider == Provider::PowerDns {
+            let first = super::options::next_serial(&zone, self.options.epoch, self.now);
+            zone.serials = vec![(self.now, first)];
+        }
         if provider != Provider::PowerDns && provider != Provider::Rfc2136 {
             (zone.publish, zone.spread) = (self.options.publish, self.options.spread);
         }

@@ -2,7 +2,11 @@
 
 mod authority;
 mod cloudflare;
+mod faults;
 mod hetzner;
+mod hostinger;
+mod powerdns;
+mod sockets;
 mod update;
 mod wire;
 
