@@ -88,7 +88,8 @@ pub(crate) struct Page<T> {
 impl<T> Page<T> {
     pub(crate) fn cut(all: Vec<T>, page: usize, per_page: usize) -> Page<T> {
         let total = all.len();
-        let rows = all.into_iter().skip(page.saturating_sub(1) * per_page).take(per_page).collect();
+        let rows =
+            all.into_iter().skip(page.saturating_sub(1).saturating_mul(per_page)).take(per_page).collect();
         Page { rows, page, per_page, total }
     }
 

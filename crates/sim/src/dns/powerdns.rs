@@ -63,17 +63,21 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, locked: bool) -> Reply {
             .to_string(),
         ),
         (&Method::GET, ["localhost", "zones"]) => zones(world, ask, &token),
+        (&Method::POST, ["localhost", "zones"]) if locked => plain(500, "Internal Server Error"),
+        (&Method::POST, ["localhost", "zones"]) => make(world, ask, &token),
         (method, ["localhost", "zones", name]) => {
             let name = absolute(name);
             let Some(zone) = world.zones.values().find(|z| z.name == name && token.sees(z)) else {
                 return plain(404, "Not Found");
             };
+            let id = zone.id;
             match *method {
-                Method::GET => one(world, ask, zone),
-                Method::PATCH if locked => plain(500, "Internal Server Error"),
-                Method::PATCH => {
-                    let id = zone.id;
-                    patch(world, ask, id, &token)
+                Method::GET => Reply::json(200, whole(world, ask, zone).to_string()),
+                Method::PATCH | Method::DELETE if locked => plain(500, "Internal Server Error"),
+                Method::PATCH => patch(world, ask, id, &token),
+                Method::DELETE => {
+                    world.zones.remove(&id);
+                    Reply::plain(204, "")
                 }
                 _ => plain(405, "Method Not Allowed"),
             }
@@ -86,7 +90,6 @@ fn head(world: &World, zone: &Zone) -> Value {
     let serial = world.store(zone).serial();
     json!({
         "account": "",
-        "api_rectify": false,
         "catalog": "",
         "dnssec": false,
         "edited_serial": serial,
@@ -108,6 +111,32 @@ fn zones(world: &World, ask: &Ask, token: &Token) -> Reply {
     Reply::json(200, Value::Array(rows).to_string())
 }
 
+fn make(world: &mut World, ask: &Ask, token: &Token) -> Reply {
+    let Some(body) = ask.json() else { return plain(400, "Bad Request") };
+    let name = match text(&body, "name").and_then(canonical) {
+        Ok(name) => name,
+        Err(message) => return refuse(message),
+    };
+    if world.zones.values().any(|z| z.name == name && z.provider == Provider::PowerDns) {
+        return plain(409, "Conflict");
+    }
+    let id = world.add_zone(Provider::PowerDns, &token.account, &name);
+    let servers: Vec<&str> =
+        body["nameservers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let set = RrSet::new(3_600, &servers);
+    world.write(id, [((name, "NS".to_owned()), Some(set))].into(), &token.secret, false);
+    let Some(zone) = world.zones.get_mut(&id) else { return plain(404, "Not Found") };
+    // To make it was one change.
+    zone.serials.truncate(1);
+    let Some(zone) = world.zones.get(&id) else { return plain(404, "Not Found") };
+    Reply::json(201, whole(world, ask, zone).to_string())
+}
+
+/// A name with its dot.
+fn canonical(name: &str) -> Result<String, String> {
+    if name.ends_with('.') { Ok(absolute(name)) } else { Err(format!("DNS Name '{name}' is not canonical")) }
+}
+
 fn show(name: &str, kind: &str, set: &RrSet, phantom: bool) -> Value {
     let record = |v: &Record| json!({"content": v.content, "disabled": v.disabled});
     let values: Vec<Value> = if phantom { Vec::new() } else { set.values.iter().map(record).collect() };
@@ -121,8 +150,9 @@ fn show(name: &str, kind: &str, set: &RrSet, phantom: bool) -> Value {
     json!({"comments": notes, "name": name, "records": values, "ttl": ttl, "type": kind})
 }
 
-fn one(world: &World, ask: &Ask, zone: &Zone) -> Reply {
+fn whole(world: &World, ask: &Ask, zone: &Zone) -> Value {
     let mut out = head(world, zone);
+    out["api_rectify"] = Value::Bool(false);
     for (key, value) in [("soa_edit", ""), ("soa_edit_api", "DEFAULT"), ("nsec3param", "")] {
         out[key] = Value::from(value);
     }
@@ -134,7 +164,7 @@ fn one(world: &World, ask: &Ask, zone: &Zone) -> Reply {
         out["rrsets"] =
             Value::Array(rrsets(world.store(zone), zone, name.as_deref(), ask.param("rrset_type")));
     }
-    Reply::json(200, out.to_string())
+    out
 }
 
 /// Everything, or what was asked for and beside it every comment of every other name.
@@ -186,9 +216,7 @@ fn apply(
 ) -> Result<(), String> {
     let change = text(item, "changetype")?.to_ascii_uppercase();
     let name = text(item, "name")?;
-    if !name.ends_with('.') {
-        return Err(format!("DNS Name '{name}' is not canonical"));
-    }
+    canonical(name)?;
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.*/".contains(&b)) {
         return Err(format!("Name '{}' contains unsupported characters", escaped(name)));
     }
@@ -218,7 +246,9 @@ fn apply(
     }
     let mut set = draft.get(&name, kind_text).cloned().unwrap_or_default();
     if let Some(records) = records {
-        let ttl = item["ttl"].as_i64().ok_or("Key 'ttl' not an Integer or not present")?;
+        // A number in quotes is one, too.
+        let ttl = item["ttl"].as_i64().or_else(|| item["ttl"].as_str().and_then(|t| t.parse().ok()));
+        let ttl = ttl.ok_or("Key 'ttl' not an Integer or not present")?;
         set.values = gather(records, &name, kind_text, &title)?;
         // What is negative wraps, as in the real server.
         set.ttl = Some(ttl as u32);

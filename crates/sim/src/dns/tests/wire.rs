@@ -2,11 +2,12 @@
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::tsig::TsigError;
-use hickory_proto::rr::{DNSClass, Name, Record, RecordType, TSigner};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType, TSigVerifier, TSigner};
+use jiff::Timestamp;
 
 use crate::dns::rdata;
 use crate::dns::server::{Algorithm, TsigKey};
-use crate::dns::{Provider, RESOLVER, Sim, Updates};
+use crate::dns::{Options, Provider, RESOLVER, Sim, Updates};
 
 pub(super) const KEY: &str = "berth-key.";
 pub(super) const SECRET: &[u8] = b"a secret of thirty-two bytes....";
@@ -82,7 +83,11 @@ pub(super) fn with_room(mut message: Message, size: u16) -> Message {
 
 /// A world with one zone that takes updates and transfers by a key.
 pub(super) fn updatable(provider: Provider, types: &[&str]) -> Sim {
-    let sim = Sim::new(crate::dns::Options::default());
+    updatable_at(provider, types, Options::default().epoch)
+}
+
+pub(super) fn updatable_at(provider: Provider, types: &[&str], epoch: Timestamp) -> Sim {
+    let sim = Sim::new(Options { epoch, ..Options::default() });
     sim.zone(provider, "example.test");
     sim.with(|w| {
         let zone = w.zone_mut("example.test");
@@ -150,7 +155,12 @@ pub(super) async fn change(sim: &Sim, zone: &str, lines: &[&str], sign: Option<(
         w.server(&server).address()
     });
     let out = sim.exchange(address, &bytes, true).await.expect("an answer");
-    let answer = Message::from_vec(&out[0]).expect("a message");
+    verdict(&out[0], check)
+}
+
+/// The code of an answer, whether it is signed, and what its signature complains of.
+pub(super) fn verdict(bytes: &[u8], check: Option<TSigVerifier>) -> String {
+    let answer = Message::from_vec(bytes).expect("a message");
     let mut text = format!("{:?}", answer.response_code);
     if let Some(record) = answer.signature() {
         match record.data.error {
@@ -159,8 +169,7 @@ pub(super) async fn change(sim: &Sim, zone: &str, lines: &[&str], sign: Option<(
             Some(TsigError::BadTime) => text.push_str(" badtime"),
             _ => {
                 // The client's own library believes the signature.
-                let mut check = check.expect("a signed request");
-                check.verify(&out[0]).expect("a good signature");
+                check.expect("a signed request").verify(bytes).expect("a good signature");
                 text.push_str(" signed");
             }
         }
