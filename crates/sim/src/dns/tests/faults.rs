@@ -13,7 +13,7 @@ use crate::dns::{Options, Provider, Sim};
 use crate::{Broken, CallNo, Chaos, Fault, Rule};
 
 fn hostinger() -> Client {
-    let options = Options { budgets: false, ..Options::default() };
+    let options = Options { budgets: false, accept: Duration::ZERO, ..Options::default() };
     Client::new(Provider::Hostinger, options)
 }
 
@@ -179,7 +179,7 @@ async fn the_book_says_who_asked_what_and_when() {
 }
 
 async fn history(seed: u64) -> (String, Vec<(u64, Option<u16>, usize)>) {
-    let options = Options { seed, budgets: false, ..Options::default() };
+    let options = Options { seed, budgets: false, accept: Duration::ZERO, ..Options::default() };
     let client = Client::new(Provider::Hostinger, options);
     client.sim.set_chaos(Some(Chaos::dns(seed, 0.5)));
     for turn in 0..100 {

@@ -1,7 +1,5 @@
 //! PowerDNS' API, row by row as version 4.7.3 answers. The same rows are held against a real server beside this crate.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::Client;
@@ -79,8 +77,7 @@ async fn a_filter_by_name_brings_phantoms_of_commented_names() {
 
 #[tokio::test(start_paused = true)]
 async fn two_writes_at_a_time_are_one_too_many() {
-    let options = Options { powerdns_write: Duration::from_millis(20), ..Options::default() };
-    let client = Client::new(Provider::PowerDns, options);
+    let client = client();
     let calls = (0..30).map(|n| {
         let client = client.clone();
         async move { patch(&client, vec![replace(&format!("h{n}.example.test."), "A", &["192.0.2.1"])]).await }
