@@ -3,6 +3,7 @@
 mod authority;
 mod cloudflare;
 mod faults;
+mod garbage;
 mod hetzner;
 mod hostinger;
 mod powerdns;
