@@ -12,7 +12,7 @@ use super::rdata;
 use super::server::Server;
 use super::tsig::Signed;
 use super::world::World;
-use super::zone::{Draft, Provider, RrSet, Updates, Value, Zone};
+use super::zone::{Draft, Edits, Provider, RrSet, Updates, Value, Zone};
 
 pub(crate) fn answer(
     world: &mut World,
@@ -23,8 +23,7 @@ pub(crate) fn answer(
     let mut answer = reply(request);
     let by = signed.map_or_else(|| "unsigned update".to_owned(), |s| s.key.name.clone());
     answer.metadata.response_code = match work(world, server, request, signed) {
-        Ok(None) => ResponseCode::NoError,
-        Ok(Some((zone, edits))) => {
+        Ok((zone, edits)) => {
             world.commit(zone, edits, &by);
             ResponseCode::NoError
         }
@@ -36,14 +35,13 @@ pub(crate) fn answer(
     answer
 }
 
-type Done = Option<(u64, super::zone::Edits)>;
-
+/// The zone and what changes in it.
 fn work(
     world: &World,
     server: &Server,
     request: &Message,
     signed: Option<&Signed>,
-) -> Result<Done, ResponseCode> {
+) -> Result<(u64, Edits), ResponseCode> {
     let [asked] = request.queries.as_slice() else { return Err(ResponseCode::FormErr) };
     if asked.query_type() != RecordType::SOA {
         return Err(ResponseCode::FormErr);
@@ -72,7 +70,7 @@ fn work(
             _ => remove_value(&mut draft, zone, &name, record),
         }
     }
-    Ok(Some((zone.id, draft.into_edits())))
+    Ok((zone.id, draft.into_edits()))
 }
 
 /// Types that the sender may write; none means all.
@@ -154,13 +152,9 @@ fn same(value: &Value, kind: RecordType, data: &RData) -> bool {
 fn add(draft: &mut Draft<'_>, name: &str, record: &Record, power: bool) -> Result<(), ResponseCode> {
     let kind = record.record_type();
     let text = rdata::kind_name(kind);
-    let others = draft.kinds(name).into_iter().filter(|k| *k != text);
-    let blocked = if kind == RecordType::CNAME {
-        others.count() > 0
-    } else {
-        draft.kinds(name).contains("CNAME") && kind != RecordType::CNAME
-    };
-    if blocked {
+    let alias = kind == RecordType::CNAME;
+    let mut others = draft.kinds(name).into_iter().filter(|k| *k != text);
+    if others.any(|k| alias || k == "CNAME") {
         // BIND takes it and does nothing; PowerDNS refuses all.
         return if power { Err(ResponseCode::Refused) } else { Ok(()) };
     }
@@ -168,7 +162,7 @@ fn add(draft: &mut Draft<'_>, name: &str, record: &Record, power: bool) -> Resul
         return Ok(());
     }
     let mut set = draft.get(name, &text).cloned().unwrap_or_default();
-    if kind == RecordType::CNAME {
+    if alias {
         set.values.clear();
     }
     if !set.values.iter().any(|v| same(v, kind, &record.data)) {

@@ -14,7 +14,7 @@ use super::limit::{Bucket, Window};
 use super::name::{absolute, within};
 use super::options::Options;
 use super::order::Order;
-use super::server::{Mode, Server};
+use super::server::{Mode, Server, TsigKey};
 use super::zone::{Change, Draft, Edits, Provider, RrSet, View, Zone};
 use crate::clock::Timers;
 use crate::rng::Rng;
@@ -177,6 +177,17 @@ impl World {
 
     pub(crate) fn server_at(&self, address: SocketAddr) -> Option<&Server> {
         self.servers.values().find(|s| s.address() == address || s.address_v6() == address)
+    }
+
+    /// Lets a key update a zone, those types only where some are named, and transfer it. Its servers learn the key.
+    pub fn grant(&mut self, zone: &str, key: TsigKey, types: &[&str]) {
+        let zone = self.zone_mut(zone);
+        let types = types.iter().map(|t| (*t).to_owned()).collect();
+        zone.updates.get_or_insert_default().keys.insert(key.name.clone(), types);
+        zone.transfers.push(key.name.clone());
+        for server in zone.servers.clone() {
+            self.add_server(&server).keys.push(key.clone());
+        }
     }
 
     pub fn add_token(&mut self, token: Token) -> String {

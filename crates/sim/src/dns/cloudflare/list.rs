@@ -50,7 +50,7 @@ pub(super) fn show(world: &World, name: &str, kind: &str, record: &Record) -> Va
     out
 }
 
-pub(super) fn one(world: &World, _ask: &Ask, zone: u64, id: &str) -> Outcome<Reply> {
+pub(super) fn one(world: &World, zone: u64, id: &str) -> Outcome<Reply> {
     let zone = world.zones.get(&zone).ok_or_else(absent)?;
     let rows = rows(world.store(zone));
     let row = rows.iter().find(|r| r.record.id == id).ok_or_else(absent)?;

@@ -192,7 +192,7 @@ fn route(world: &mut World, ask: &Ask, token: &Token) -> Outcome<Reply> {
     }
     match rest {
         ["dns_records"] if method == Method::GET => list::records(world, ask, zone),
-        ["dns_records", id] if method == Method::GET => list::one(world, ask, zone, id),
+        ["dns_records", id] if method == Method::GET => list::one(world, zone, id),
         ["dns_records", ..] if ask.writes() => record::write(world, ask, zone, &rest[1..], &token.secret),
         _ => Err(unknown()),
     }

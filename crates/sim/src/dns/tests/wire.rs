@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::dns::rdata;
 use crate::dns::server::{Algorithm, TsigKey};
-use crate::dns::{Options, Provider, RESOLVER, Sim, Updates};
+use crate::dns::{Options, Provider, RESOLVER, Sim};
 
 pub(super) const KEY: &str = "berth-key.";
 pub(super) const SECRET: &[u8] = b"a secret of thirty-two bytes....";
@@ -89,15 +89,8 @@ pub(super) fn updatable(provider: Provider, types: &[&str]) -> Sim {
 pub(super) fn updatable_at(provider: Provider, types: &[&str], epoch: Timestamp) -> Sim {
     let sim = Sim::new(Options { epoch, ..Options::default() });
     sim.zone(provider, "example.test");
-    sim.with(|w| {
-        let zone = w.zone_mut("example.test");
-        let types = types.iter().map(|t| (*t).to_owned()).collect();
-        zone.updates = Some(Updates { keys: [(KEY.to_owned(), types)].into(), unsigned: false });
-        zone.transfers = vec![KEY.to_owned()];
-        let server = zone.servers[0].clone();
-        let key = TsigKey { name: KEY.to_owned(), algorithm: Algorithm::Sha256, secret: SECRET.to_vec() };
-        w.server(&server).keys.push(key);
-    });
+    let key = TsigKey { name: KEY.to_owned(), algorithm: Algorithm::Sha256, secret: SECRET.to_vec() };
+    sim.with(|w| w.grant("example.test", key, types));
     sim
 }
 
