@@ -316,7 +316,7 @@ impl<P: Provider> Managed<P> {
         else {
             return self.look(state, names).await;
         };
-        if kept.at.elapsed() <= FRESH {
+        if kept.at.elapsed() <= FRESH && !self.provider.manner().blind {
             return Ok(());
         }
         self.look_at(kept, zone, names).await
@@ -437,7 +437,9 @@ impl<P: Provider> Managed<P> {
         names: &BTreeSet<Fqdn>,
     ) -> bool {
         let lags = self.provider.manner().lags;
-        let mut waits = LOOK_AGAIN.iter().filter(|_| lags);
+        let unknown =
+            batch.touched.iter().any(|(_, result)| matches!(result, Err(PortError::Unknown { .. })));
+        let mut waits = LOOK_AGAIN.iter().filter(|_| lags || unknown);
         loop {
             if let Err(error) = self.look_at(kept, zone, names).await {
                 batch.unseen(&error);
@@ -445,7 +447,8 @@ impl<P: Provider> Managed<P> {
             }
             let listing = &kept.listing;
             let open = batch.touched.iter().any(|(at, result)| {
-                result.is_ok() && batch.change(*at).is_some_and(|c| self.met(c, listing, zone).is_none())
+                matches!(result, Ok(()) | Err(PortError::Unknown { .. }))
+                    && batch.change(*at).is_some_and(|c| self.met(c, listing, zone).is_none())
             });
             match waits.next() {
                 Some(wait) if open => tokio::time::sleep(*wait).await,

@@ -34,6 +34,8 @@ pub(crate) struct Manner {
     pub(crate) serial: bool,
     /// Says yes before it is so.
     pub(crate) lags: bool,
+    /// Writes over whatever stands there: then nothing is written on the strength of one look alone.
+    pub(crate) blind: bool,
 }
 
 /// A change of the sets at one name, with what stands there.

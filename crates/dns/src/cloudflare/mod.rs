@@ -312,7 +312,7 @@ impl<T: Transport> Provider for Cloudflare<T> {
     }
 
     fn manner(&self) -> Manner {
-        Manner { together: 40, serial: false, lags: false }
+        Manner { together: 40, serial: false, lags: false, blind: false }
     }
 
     fn state(&self) -> BackendState {

@@ -318,7 +318,7 @@ impl<T: Transport> Provider for Hetzner<T> {
     }
 
     fn manner(&self) -> Manner {
-        Manner { together: 1, serial: false, lags: false }
+        Manner { together: 1, serial: false, lags: false, blind: false }
     }
 
     fn state(&self) -> BackendState {

@@ -219,7 +219,7 @@ impl<T: Transport> Provider for Hostinger<T> {
     }
 
     fn manner(&self) -> Manner {
-        Manner { together: 50, serial: true, lags: true }
+        Manner { together: 50, serial: true, lags: true, blind: true }
     }
 
     fn state(&self) -> BackendState {

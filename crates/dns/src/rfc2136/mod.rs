@@ -164,7 +164,7 @@ impl<E: Exchange> Provider for Rfc2136<E> {
     }
 
     fn manner(&self) -> Manner {
-        Manner { together: 50, serial: false, lags: false }
+        Manner { together: 50, serial: false, lags: false, blind: false }
     }
 
     fn state(&self) -> BackendState {

@@ -1,6 +1,7 @@
 //! BIND, with signed updates: the zone read whole, or name by name where it is not handed out.
 
-use crate::rig::{Stack, bind, data, key, name, port, rfc2136, want, zone};
+use crate::rig::{bind, port, rfc2136};
+use crate::stack::{Stack, data, key, name, want, zone};
 use berth_dns::{TsigAlgo, TsigKey};
 use berth_model::Secret;
 use berth_model::dns::{

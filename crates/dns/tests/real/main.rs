@@ -3,4 +3,6 @@
 mod bind;
 mod powerdns;
 mod rig;
+#[path = "../common/stack.rs"]
+mod stack;
 mod verify;

@@ -1,6 +1,7 @@
 //! PowerDNS over its HTTP API.
 
-use crate::rig::{Stack, data, key, name, port, powerdns, want, zone};
+use crate::rig::{port, powerdns};
+use crate::stack::{Stack, data, key, name, want, zone};
 use berth_model::dns::{MarkPlace, Policy, RecordType, Ttl, ZoneChoice, ZoneRules};
 use berth_ports::{Dns, PortError, Severity};
 use berth_servers::PowerDns;

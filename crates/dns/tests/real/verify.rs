@@ -1,6 +1,7 @@
 //! Verification against real servers: one that is right, one that lags, one that refuses, one that is silent.
 
-use crate::rig::{Stack, bind, data, key, name, port, powerdns, want, zone};
+use crate::rig::{bind, port, powerdns};
+use crate::stack::{Stack, data, key, name, want, zone};
 use berth_model::dns::{Asked, Expected, ServerSays, Verdict, Verification, VerifyMode, ZoneId};
 use berth_ports::Dns;
 use berth_servers::{Bind, PowerDns};

@@ -1,0 +1,1 @@
+//! Verification against simulated servers.
