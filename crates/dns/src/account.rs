@@ -125,3 +125,14 @@ pub(crate) fn json<'a, D: Deserialize<'a>>(procedure: &str, body: &'a [u8]) -> R
         ),
     })
 }
+
+/// Feeds a judge with an answer of every kind.
+pub(crate) fn fuzz(judge: &impl Judge, data: &[u8]) {
+    for status in [200, 204, 301, 400, 401, 403, 404, 409, 418, 422, 423, 429, 500, 502, 503, 530] {
+        let body = bytes::Bytes::copy_from_slice(data);
+        let reply = Reply { status, headers: http::HeaderMap::new(), body };
+        for call in [Call::get("fuzz", "/"), Call::write(http::Method::POST, "fuzz", "/", None)] {
+            let _ = judge.judge(&call, &reply);
+        }
+    }
+}

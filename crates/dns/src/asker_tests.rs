@@ -66,7 +66,8 @@ async fn a_question_goes_as_far_as_it_must() {
     use Step::{Answer, Closed, Garbage, NoEdns, OtherId, OtherQuestion, Silence, Truncated};
     let udp = (false, true);
     let tcp = (true, true);
-    let table: [(&[Step], &[(bool, bool)], Result<(), &str>); 9] = [
+    type Case<'a> = (&'a [Step], &'a [(bool, bool)], Result<(), &'a str>);
+    let table: [Case<'_>; 9] = [
         (&[Answer], &[udp], Ok(())),
         (&[Truncated, Answer], &[udp, tcp], Ok(())),
         (&[Silence, Answer], &[udp, udp], Ok(())),

@@ -2,7 +2,6 @@
 //! not, delegated or not.
 
 use crate::exchange::Exchange;
-use crate::verify::words;
 use crate::zones::Zones;
 use berth_model::dns::{Delegation, Fqdn, ServerSays, Writable, ZoneId};
 use berth_ports::{Finding, Preflight, Severity};
@@ -125,11 +124,7 @@ impl<T: Transport, E: Exchange> Zones<T, E> {
                 }
                 _ => Severity::Warning,
             };
-            let who = answer.server.as_ref().map_or_else(String::new, |name| format!("{name} at "));
-            out.push(finding(
-                severity,
-                format!("the server {who}{} {}", answer.address, words(&answer.says)),
-            ));
+            out.push(finding(severity, format!("the server {answer}")));
         }
         out
     }

@@ -112,7 +112,7 @@ impl SetOp<'_> {
     }
 
     /// Values that come.
-    pub(crate) fn new(&self) -> impl Iterator<Item = &RecordData> {
+    pub(crate) fn coming(&self) -> impl Iterator<Item = &RecordData> {
         let there = |data: &RecordData| self.before.values.iter().any(|v| v.live() == Some(data));
         self.put().into_iter().flat_map(|p| &p.values).filter(move |d| !there(d))
     }

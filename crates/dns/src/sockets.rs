@@ -3,13 +3,29 @@
 
 use crate::exchange::{Exchange, ExchangeError, Flow};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// The system's own recursors, as `/etc/resolv.conf` names them. None where it cannot be read.
+#[must_use]
+pub fn system_resolvers() -> Vec<SocketAddr> {
+    std::fs::read_to_string("/etc/resolv.conf").map(|text| resolvers_in(&text)).unwrap_or_default()
+}
+
+fn resolvers_in(text: &str) -> Vec<SocketAddr> {
+    let address = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let server = words.next().filter(|w| *w == "nameserver").and(words.next())?;
+        // A zone of an address of this link (`%eth0`) is not for us to know.
+        server.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53))
+    };
+    text.lines().filter_map(address).take(3).collect()
+}
 
 /// DNS over the network.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,5 +103,19 @@ impl Exchange for DnsSockets {
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_recursors_are_found() {
+        let text = "# made by hand\nsearch a.test\nnameserver 192.0.2.53\nnameserver\t2001:db8::53 \n\
+                    nameserver fe80::1%eth0\nnameserver nonsense\noptions ndots:2\n";
+        let found: Vec<_> = resolvers_in(text).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["192.0.2.53:53", "[2001:db8::53]:53"]);
+        assert!(resolvers_in("").is_empty());
     }
 }

@@ -29,12 +29,21 @@ use tokio::time::Instant;
 const LISTED: Duration = Duration::from_secs(300);
 /// How long it is good enough to say that a zone is not there.
 const MISSING: Duration = Duration::from_secs(30);
-/// How long a list that failed is not asked for again.
-const FAILED: Duration = Duration::from_secs(3);
+/// How long a list that failed is not asked for again: at first, and at most. One account that is down must not hold
+/// up the names of others again and again.
+const FAILED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 /// How old a look may be that tells where a zone hands parts of itself on.
 const CUTS: Duration = Duration::from_secs(300);
 
 type Place<T, E> = Managed<Any<T, E>>;
+
+/// How the list of zones was read last.
+#[derive(Default)]
+struct Listed {
+    last: Option<(Instant, Result<(), PortError>)>,
+    /// Failures in a row.
+    failures: u32,
+}
 
 /// The zones of one credential.
 pub(crate) struct Holder<T, E> {
@@ -45,7 +54,7 @@ pub(crate) struct Holder<T, E> {
     owner: berth_model::ids::Owner,
     serial: Arc<tokio::sync::Mutex<()>>,
     /// When the list was last read, well or not.
-    listed: tokio::sync::Mutex<Option<(Instant, Result<(), PortError>)>>,
+    listed: tokio::sync::Mutex<Listed>,
     zones: Mutex<BTreeMap<Fqdn, Arc<Place<T, E>>>>,
 }
 
@@ -58,17 +67,17 @@ impl<T: Transport, E: Exchange> Holder<T, E> {
     pub(crate) async fn list(&self, max_age: Duration) -> Result<(), PortError> {
         let entered = Instant::now();
         let mut listed = self.listed.lock().await;
-        if let Some((at, result)) = &*listed {
-            // Who waited behind a list that failed does not ask again at once.
-            let waited = result.is_err() && (*at >= entered || at.elapsed() < FAILED);
-            if (waited && !max_age.is_zero())
-                || (result.is_ok() && !max_age.is_zero() && at.elapsed() <= max_age)
-            {
+        if let Some((at, result)) = listed.last.as_ref().filter(|_| !max_age.is_zero()) {
+            let good = result.is_ok() && at.elapsed() <= max_age;
+            let wait = FAILED.0.saturating_mul(1 << listed.failures.min(10)).min(FAILED.1);
+            // Who waited behind a list that failed does not ask again at once either.
+            if good || (result.is_err() && (*at >= entered || at.elapsed() < wait)) {
                 return result.clone();
             }
         }
         let result = self.provider.zones().await.map(|zones| self.take(zones));
-        *listed = Some((Instant::now(), result.clone()));
+        listed.failures = if result.is_ok() { 0 } else { listed.failures + 1 };
+        listed.last = Some((Instant::now(), result.clone()));
         result
     }
 

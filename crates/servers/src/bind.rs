@@ -26,7 +26,8 @@ pub struct Bind {
 }
 
 impl Bind {
-    /// A primary of the zone, with a little in it that is not the tests': an MX, a text, an address and a delegation.
+    /// A primary of the zone, with something in it that is not the tests': an MX, a text, an address, a delegation, and enough
+    /// hosts for a transfer to take several messages.
     /// `transfers` lets the key fetch the whole zone.
     ///
     /// # Panics
@@ -169,6 +170,6 @@ fn records(zone: &str) -> String {
     format!(
         "$TTL 300\n@ IN SOA ns1 hostmaster 1 3600 600 604800 60\n@ IN NS ns1\nns1 IN A 127.0.0.1\n\
          @ IN MX 10 mail.{zone}.\n@ IN TXT \"v=spf1 -all\" \"second chunk\"\nmail IN A 192.0.2.25\n\
-         sub IN NS ns.elsewhere.test.\n"
+         sub IN NS ns.elsewhere.test.\n$GENERATE 1-2000 host-number-$ A 192.0.2.200\n"
     )
 }

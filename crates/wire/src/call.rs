@@ -276,7 +276,8 @@ mod tests {
     fn every_form_of_a_limit_is_a_span() {
         let s = |n| Some(Duration::from_secs(n));
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-        let table: [(&[(&str, &str)], Option<Duration>); 8] = [
+        type Headers<'a> = &'a [(&'static str, &'a str)];
+        let table: [(Headers<'_>, Option<Duration>); 8] = [
             (&[("retry-after", "7"), ("x-ratelimit-reset", date)], s(7)),
             (&[("ratelimit-reset", "30")], s(30)),
             (&[("x-ratelimit-reset", "Sun, 06 Nov 1994 08:50:07 GMT"), ("date", date)], s(30)),

@@ -98,3 +98,8 @@ impl Judge for Answers {
         })
     }
 }
+
+/// Feeds the judge.
+pub(super) fn fuzz(data: &[u8]) {
+    crate::account::fuzz(&Answers, data);
+}

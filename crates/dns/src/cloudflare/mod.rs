@@ -205,7 +205,7 @@ impl<T: Transport> Cloudflare<T> {
             }
         }
         // A value that changes keeps its object.
-        let mut new = op.new();
+        let mut new = op.coming();
         for value in op.gone() {
             match new.next() {
                 Some(data) => out.patches.push(Patch {

@@ -89,10 +89,11 @@ pub(super) fn fill(listing: &mut Listing, zone: &Zone, rows: Vec<RecordRow>) {
 }
 
 /// Feeds the parsers.
-pub(crate) fn fuzz(data: &[u8], zone: &Zone) {
+pub(crate) fn fuzz(data: &[u8], zone: &Zone) -> Option<Listing> {
     let _ = serde_json::from_slice::<List<ZoneRow>>(data);
-    if let Ok(list) = serde_json::from_slice::<List<RecordRow>>(data) {
-        let mut listing = Listing::new(berth_model::Time(0), berth_model::dns::Known::All);
-        fill(&mut listing, zone, list.result);
-    }
+    super::errors::fuzz(data);
+    let list = serde_json::from_slice::<List<RecordRow>>(data).ok()?;
+    let mut listing = Listing::new(berth_model::Time(0), berth_model::dns::Known::All);
+    fill(&mut listing, zone, list.result);
+    Some(listing)
 }

@@ -125,3 +125,8 @@ pub(super) fn action(procedure: &str, error: Option<&super::parse::ActionError>)
         _ => PortError::Refused { why },
     }
 }
+
+/// Feeds the judge.
+pub(super) fn fuzz(data: &[u8]) {
+    crate::account::fuzz(&Answers, data);
+}

@@ -209,13 +209,13 @@ impl<T: Transport> Hetzner<T> {
                     Ttl::Auto => None,
                 },
                 labels: labels::with(&op.before.labels, op.mark()),
-                records: op.new().map(|d| Record::new(d.zone_text())).collect(),
+                records: op.coming().map(|d| Record::new(d.zone_text())).collect(),
             };
             return self.act(http::Method::POST, "hetzner.create", self.sets(zone), Some(body)).await;
         }
         let path = self.path(zone, op);
         self.label(path.clone(), op).await?;
-        let new = || op.new().map(|d| Record::new(d.zone_text())).collect::<Vec<_>>();
+        let new = || op.coming().map(|d| Record::new(d.zone_text())).collect::<Vec<_>>();
         let gone: Vec<_> = op.gone().map(Record::of).collect();
         let post = |action: &str| format!("{path}/actions/{action}");
         if op.kept().next().is_none() {

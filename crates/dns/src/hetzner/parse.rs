@@ -169,12 +169,13 @@ pub(super) fn fill(listing: &mut Listing, zone: &Zone, rows: Vec<SetRow>) {
 }
 
 /// Feeds the parsers.
-pub(crate) fn fuzz(data: &[u8], zone: &Zone) {
+pub(crate) fn fuzz(data: &[u8], zone: &Zone) -> Option<Listing> {
     let _ = serde_json::from_slice::<Zones>(data);
     let _ = serde_json::from_slice::<Acted>(data);
     let _ = serde_json::from_slice::<Polled>(data);
-    if let Ok(sets) = serde_json::from_slice::<Sets>(data) {
-        let mut listing = Listing::new(berth_model::Time(0), berth_model::dns::Known::All);
-        fill(&mut listing, zone, sets.rrsets);
-    }
+    super::errors::fuzz(data);
+    let sets = serde_json::from_slice::<Sets>(data).ok()?;
+    let mut listing = Listing::new(berth_model::Time(0), berth_model::dns::Known::All);
+    fill(&mut listing, zone, sets.rrsets);
+    Some(listing)
 }

@@ -65,3 +65,8 @@ fn words(body: &Body<'_>) -> String {
     }
     text
 }
+
+/// Feeds the judge.
+pub(super) fn fuzz(data: &[u8]) {
+    crate::account::fuzz(&Answers, data);
+}

@@ -85,7 +85,7 @@ impl Steps {
                 format!("{}: a record of it is disabled, and a change would switch it on: remove it", op.key);
             return Err(PortError::Refused { why });
         }
-        let changes = op.new().next().is_some() || op.gone().next().is_some();
+        let changes = op.coming().next().is_some() || op.gone().next().is_some();
         let ttl = match op.ttl(Ttl::Auto) {
             Ttl::Seconds(s) => Some(s),
             Ttl::Auto => None,
@@ -97,7 +97,7 @@ impl Steps {
             }
         } else if changes || moved {
             let there = op.kept().chain(op.same()).map(|v| v.text.clone());
-            let records = there.chain(op.new().map(|d| d.zone_text()));
+            let records = there.chain(op.coming().map(|d| d.zone_text()));
             let records = records.map(|content| Record { content }).collect();
             self.sets.push(Set { name: name(), kind, ttl, records });
         }

@@ -51,10 +51,11 @@ pub(super) fn fill(listing: &mut Listing, zone: &Zone, rows: Vec<SetRow>) {
 }
 
 /// Feeds the parsers.
-pub(crate) fn fuzz(data: &[u8], zone: &Zone) {
+pub(crate) fn fuzz(data: &[u8], zone: &Zone) -> Option<Listing> {
     let _ = serde_json::from_slice::<Vec<DomainRow>>(data);
-    if let Ok(rows) = serde_json::from_slice::<Vec<SetRow>>(data) {
-        let mut listing = Listing::new(berth_model::Time(0), berth_model::dns::Known::All);
-        fill(&mut listing, zone, rows);
-    }
+    super::errors::fuzz(data);
+    let rows = serde_json::from_slice::<Vec<SetRow>>(data).ok()?;
+    let mut listing = Listing::new(berth_model::Time(0), berth_model::dns::Known::All);
+    fill(&mut listing, zone, rows);
+    Some(listing)
 }

@@ -46,3 +46,8 @@ impl Judge for Answers {
         })
     }
 }
+
+/// Feeds the judge.
+pub(super) fn fuzz(data: &[u8]) {
+    crate::account::fuzz(&Answers, data);
+}

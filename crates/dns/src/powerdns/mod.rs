@@ -133,7 +133,7 @@ impl<T: Transport> PowerDns<T> {
             };
             let there = op.kept().chain(op.same());
             let there = there.map(|v| PatchRecord { content: v.text.clone(), disabled: v.disabled });
-            let new = op.new().map(|d| PatchRecord { content: d.zone_text(), disabled: false });
+            let new = op.coming().map(|d| PatchRecord { content: d.zone_text(), disabled: false });
             put.push(PatchSet {
                 name,
                 kind: op.key.kind,

@@ -98,9 +98,8 @@ pub(super) fn listing(body: ZoneBody, zone: &Zone, at: Time) -> Result<Listing, 
 }
 
 /// Feeds the parsers.
-pub(crate) fn fuzz(data: &[u8], zone: &Zone) {
+pub(crate) fn fuzz(data: &[u8], zone: &Zone) -> Option<Listing> {
     let _ = serde_json::from_slice::<Vec<ZoneRow>>(data);
-    if let Ok(body) = serde_json::from_slice::<ZoneBody>(data) {
-        let _ = listing(body, zone, Time(0));
-    }
+    super::errors::fuzz(data);
+    listing(serde_json::from_slice::<ZoneBody>(data).ok()?, zone, Time(0)).ok()
 }

@@ -249,6 +249,17 @@ fn broken(error: &ExchangeError, changes: bool, of: &str) -> PortError {
     }
 }
 
+/// Feeds the readers.
+pub(crate) fn fuzz(data: &[u8], zone: &Zone) -> Option<Listing> {
+    transfer::fuzz(data, zone);
+    let message = crate::asker::read(data)?;
+    let mut listing = Listing::new(Time(0), berth_model::dns::Known::All);
+    for record in message.answers.iter().chain(&message.authorities) {
+        take(&mut listing, &zone.name, record);
+    }
+    Some(listing)
+}
+
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -125,3 +125,21 @@ impl<E: Exchange> Rfc2136<E> {
         }
     }
 }
+
+/// Feeds the reader, as a server would whose key is ours.
+pub(super) fn fuzz(data: &[u8], zone: &Zone) {
+    let Some(name) = name_of(&zone.name) else { return };
+    let id = data.get(..2).map_or(0, |b| u16::from(b[0]) << 8 | u16::from(b[1]));
+    for signed in [false, true] {
+        let secret = berth_model::Secret::new("c2VjcmV0");
+        let key = crate::tsig::Key::new("key", crate::tsig::TsigAlgo::Sha256, &secret).ok();
+        let mut message = question(id, &name, Kind::AXFR, false, false);
+        let chain = key.filter(|_| signed).and_then(|k| k.sign(&mut message, 0));
+        let listing = Listing::new(berth_model::Time(0), Known::All);
+        let name = name.clone();
+        let mut reader = Reader { zone, name, id, now: 0, chain, listing, records: 0, ends: 0, failed: None };
+        if reader.take(data) == Flow::More {
+            reader.take(data);
+        }
+    }
+}

@@ -139,7 +139,7 @@ impl Update {
         for value in set.same().filter(|v| v.ttl != Ttl::Seconds(ttl)) {
             self.add(&name, ttl, raw_rdata(value)?);
         }
-        for data in set.new() {
+        for data in set.coming() {
             self.add(&name, ttl, rdata(data)?);
         }
         if let Some(companion) = set.companion.as_ref().filter(|c| !c.is(&put.mark)) {

@@ -162,28 +162,16 @@ fn verdict(found: &Found, answers: &[ServerAnswer]) -> Verdict {
         let of_it: Vec<_> = answers.iter().filter(|a| target.is(a)).collect();
         let bad = of_it.iter().find(|a| !a.says.is_right() && !matches!(a.says, ServerSays::Silent { .. }));
         if let Some(bad) = bad {
-            return Verdict::Wrong(format!("{}: {}", target.shown(bad.address), words(&bad.says)));
+            return Verdict::Wrong(bad.to_string());
         }
         if !of_it.iter().any(|a| a.says.is_right()) {
-            let why =
-                of_it.first().map_or_else(|| "its address could not be found".to_owned(), |a| words(&a.says));
-            unknown.push(format!("{}: {why}", target.label()));
+            unknown.push(of_it.first().map_or_else(
+                || format!("{}: its address could not be found", target.label()),
+                ToString::to_string,
+            ));
         }
     }
     if unknown.is_empty() { Verdict::Right } else { Verdict::Unknown(unknown.join("; ")) }
-}
-
-/// What a server says, in words.
-pub(crate) fn words(says: &ServerSays) -> String {
-    match says {
-        ServerSays::Right { .. } => "answers as it must".to_owned(),
-        ServerSays::Other { values, .. } => format!("answers {}", values.join(", ")),
-        ServerSays::Missing { name: true, .. } => "says that the name does not exist".to_owned(),
-        ServerSays::Missing { name: false, .. } => "has no such record".to_owned(),
-        ServerSays::Referral { to } => format!("points to {}", to.join(", ")),
-        ServerSays::NotServed { why } => format!("does not serve the zone: {why}"),
-        ServerSays::Silent { why } => format!("is silent: {why}"),
-    }
 }
 
 fn negative(answer: &ServerAnswer) -> Option<u32> {
@@ -205,11 +193,19 @@ impl Target {
             (None, None) => "a server".to_owned(),
         }
     }
+}
 
-    fn shown(&self, address: SocketAddr) -> String {
-        match &self.name {
-            Some(name) => format!("{name} ({address})"),
-            None => address.to_string(),
+/// Feeds the readers.
+pub(crate) fn fuzz(data: &[u8]) {
+    let (Some(message), Ok(at)) = (crate::asker::read(data), Fqdn::new("app.example.test")) else { return };
+    let Some(name) = name_of(&at) else { return };
+    let key = RecordKey::new(at, RecordType::A);
+    let ours = || [berth_model::dns::RecordData::A([192, 0, 2, 1].into())].into();
+    let values = Expected::Values { ours: ours(), beside: [].into() };
+    for expected in [values, Expected::Presence, Expected::Gone(ours())] {
+        for recursive in [false, true] {
+            let _ = answer::judge(&message, &name, Kind::A, &key, &expected, recursive).to_string();
         }
     }
+    let _ = answer::serves(&message, &name);
 }

@@ -89,7 +89,8 @@ async fn records_come_change_and_go_and_nothing_else_moves() {
         let shown: Vec<_> = judged.changes.iter().map(ToString::to_string).collect();
         assert_eq!(shown.join("\n").lines().count(), 8, "{shown:#?}");
         let view = stack.view(&port, &id, &second).await;
-        let set = view.set(&key("z.test A")).present().unwrap().clone();
+        let set = view.set(&key("z.test A"));
+        let set = set.present().unwrap();
         assert_eq!(set.values[&data("A 192.0.2.4")].ttl, Ttl::Seconds(90));
         let place = if companions { MarkPlace::Companions } else { MarkPlace::Comments };
         assert_eq!(view.facts.marks, place);

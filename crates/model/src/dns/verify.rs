@@ -7,6 +7,7 @@ use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -137,6 +138,31 @@ impl ServerSays {
     #[must_use]
     pub fn is_right(&self) -> bool {
         matches!(self, ServerSays::Right { .. })
+    }
+}
+
+/// In words: `answers 192.0.2.1`.
+impl fmt::Display for ServerSays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerSays::Right { .. } => f.write_str("answers as it must"),
+            ServerSays::Other { values, .. } => write!(f, "answers {}", values.join(", ")),
+            ServerSays::Missing { name: true, .. } => f.write_str("says that the name does not exist"),
+            ServerSays::Missing { name: false, .. } => f.write_str("has no such record"),
+            ServerSays::Referral { to } => write!(f, "points to {}", to.join(", ")),
+            ServerSays::NotServed { why } => write!(f, "does not serve the zone: {why}"),
+            ServerSays::Silent { why } => write!(f, "is silent: {why}"),
+        }
+    }
+}
+
+/// `ns1.example.net (192.0.2.53:53) answers as it must`.
+impl fmt::Display for ServerAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.server {
+            Some(name) => write!(f, "{name} ({}) {}", self.address, self.says),
+            None => write!(f, "{} {}", self.address, self.says),
+        }
     }
 }
 
