@@ -16,15 +16,14 @@ use super::wire::question;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) const API_KEY: &str = "powerdns-sim-key";
-
 /// A running server.
 pub(super) struct Real {
     child: Child,
     dir: TempDir,
     dns: u16,
-    /// Of PowerDNS' API.
+    /// Of PowerDNS' API, and its key, which no other server has.
     api: Option<u16>,
+    pub key: String,
 }
 
 impl Drop for Real {
@@ -48,23 +47,41 @@ fn spawn(program: &str, arguments: &[String], dir: &Path) -> Child {
     command.env("TZ", "UTC").stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("setpriv starts")
 }
 
+/// What a server is started with.
+struct Ports {
+    dns: u16,
+    api: u16,
+    key: String,
+}
+
+impl Ports {
+    fn free() -> Ports {
+        // One that is free over UDP as well.
+        let both = || (0..100).map(|_| berth_servers::free_port());
+        let dns = both().find(|port| UdpSocket::bind(loopback(*port)).is_ok()).expect("a free port");
+        Ports { dns, api: berth_servers::free_port(), key: format!("key-{}-{dns}", std::process::id()) }
+    }
+}
+
 /// Starts a server; another one of the machine may have taken its port meanwhile, then again with others.
+/// It is there once it answers the questions with the code.
 fn start(
     program: &str,
     api: bool,
-    ready: &Message,
-    prepare: impl Fn(&Path, u16, u16) -> Vec<String>,
+    ready: (&[&str], ResponseCode),
+    prepare: impl Fn(&Path, &Ports) -> Vec<String>,
 ) -> Real {
     let mut said = String::new();
     for _ in 0..3 {
         let dir = tempfile::Builder::new().prefix("berth-dns-").tempdir().expect("a folder of its own");
-        let (dns, other) = (berth_servers::free_port(), berth_servers::free_port());
-        let arguments = prepare(dir.path(), dns, other);
-        let api = api.then_some(other);
-        let mut real = Real { child: spawn(program, &arguments, dir.path()), dir, dns, api };
+        let ports = Ports::free();
+        let arguments = prepare(dir.path(), &ports);
+        let Ports { dns, api: port, key } = ports;
+        let child = spawn(program, &arguments, dir.path());
+        let mut real = Real { child, dir, dns, api: api.then_some(port), key };
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until && matches!(real.child.try_wait(), Ok(None)) {
-            if real.answers(ready) {
+            if real.answers(ready.0, ready.1) {
                 return real;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -78,7 +95,7 @@ fn start(
 
 /// PowerDNS with an empty database.
 pub(super) fn powerdns() -> Real {
-    start("/usr/sbin/pdns_server", true, &question(".", RecordType::SOA), |dir, dns, api| {
+    start("/usr/sbin/pdns_server", true, (&["."], ResponseCode::Refused), |dir, Ports { dns, api, key }| {
         let database = dir.join("pdns.sqlite3");
         let schema = std::fs::File::open("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql");
         let schema = schema.expect("the schema: 'apt-get install pdns-backend-sqlite3' brings it");
@@ -87,7 +104,7 @@ pub(super) fn powerdns() -> Real {
         let at = dir.display();
         let text = format!(
             "launch=gsqlite3\ngsqlite3-database={at}/pdns.sqlite3\ngsqlite3-pragma-foreign-keys=yes\n\
-             local-address=127.0.0.1\nlocal-port={dns}\napi=yes\napi-key={API_KEY}\nwebserver=yes\n\
+             local-address=127.0.0.1\nlocal-port={dns}\napi=yes\napi-key={key}\nwebserver=yes\n\
              webserver-address=127.0.0.1\nwebserver-port={api}\nwebserver-allow-from=127.0.0.1\nsocket-dir={at}\n\
              guardian=no\ndaemon=no\ndisable-syslog=yes\nsecurity-poll-suffix=\ncache-ttl=0\nquery-cache-ttl=0\n\
              negquery-cache-ttl=0\nzone-cache-refresh-interval=0\ndnsupdate=yes\nallow-dnsupdate-from=127.0.0.0/8\n\
@@ -100,8 +117,8 @@ pub(super) fn powerdns() -> Real {
 
 /// BIND with the zones of the given texts; the first one takes updates by the key of the tests.
 pub(super) fn bind(secret: &str, zones: &[(&str, &str)]) -> Real {
-    let ready = question(zones.first().map_or(".", |(name, _)| name), RecordType::SOA);
-    start("/usr/sbin/named", false, &ready, |dir, dns, _| {
+    let names: Vec<&str> = zones.iter().map(|(name, _)| *name).collect();
+    start("/usr/sbin/named", false, (&names, ResponseCode::NoError), |dir, Ports { dns, .. }| {
         let at = dir.display();
         let mut text = format!(
             "key berth-key {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n\
@@ -128,14 +145,16 @@ impl Real {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// The question is answered; where it is for a zone, only once that is loaded.
-    fn answers(&self, ready: &Message) -> bool {
-        if self.api.is_some_and(|port| TcpStream::connect(loopback(port)).is_err()) {
-            return false;
-        }
-        let bytes = ready.to_vec().expect("bytes");
-        let answer = self.try_udp(&bytes, Duration::from_millis(200));
-        answer.is_some_and(|a| Message::from_vec(&a).is_ok_and(|m| m.response_code != ResponseCode::ServFail))
+    fn answers(&self, names: &[&str], code: ResponseCode) -> bool {
+        let api = self.api.is_none_or(|port| {
+            TcpStream::connect(loopback(port)).is_ok()
+                && self.http(&self.key, "GET", "/api/v1/servers/localhost", "").0 == 200
+        });
+        api && names.iter().all(|name| {
+            let bytes = question(name, RecordType::SOA).to_vec().expect("bytes");
+            let answer = self.try_udp(&bytes, Duration::from_millis(200));
+            answer.is_some_and(|a| Message::from_vec(&a).is_ok_and(|m| m.response_code == code))
+        })
     }
 
     fn try_udp(&self, bytes: &[u8], wait: Duration) -> Option<Vec<u8>> {
@@ -191,7 +210,7 @@ impl Real {
 
     pub(super) fn json(&self, method: &str, path: &str, body: &Value) {
         let path = format!("/api/v1/servers/localhost{path}");
-        let (status, _, text) = self.http(API_KEY, method, &path, &body.to_string());
+        let (status, _, text) = self.http(&self.key, method, &path, &body.to_string());
         assert!(status < 300, "{method} {path}: {status} {text}");
     }
 }

@@ -59,7 +59,8 @@ async fn real_sockets_answer_and_break() {
     let good = http(api_at, &token).await;
     assert!(good.starts_with("HTTP/1.1 200") && good.contains("\"example.test\""), "{good}");
     sim.plan_fault(CallNo::Next(1), Fault::After);
-    assert_eq!(http(api_at, &token).await, "");
+    // A head may be out already, a body never is.
+    assert_eq!(http(api_at, &token).await.split("\r\n\r\n").nth(1).unwrap_or_default(), "");
 
     let bytes = question("a.example.test.", RecordType::A).to_vec().expect("bytes");
     let expected = "noerror aa a.example.test. 60 A 192.0.2.1";
