@@ -27,48 +27,65 @@ create table berth.lease (
     address    text,                          -- where the leader is asked
     epoch      bigint      not null default 0,
     expires_at timestamptz not null default '-infinity',
-    renewed_at timestamptz
+    renewed_at timestamptz,
+    server     timestamptz                    -- the run of the server that it counts on: when that one started
 );
 insert into berth.lease default values;
 
 -- Takes the lead if nobody has it; no row if somebody does. By the server's clock, not the transaction's.
 -- `for update` waits for every open commit of the leader before (see berth.leads): once this returns, no write under
 -- an older epoch can still come. It is tried only when the lease has run out, so that standbys disturb nobody.
-create function berth.take_lease(who text, reached_at text, lasts interval)
+--
+-- A lead counts on one run of one server. After another start, this may be a copy that lacks the last commits: who led
+-- when they were made, nobody here knows, and may go on for as long as a lease lasts. That long nobody takes it, but
+-- the one whose own lead has not run out (`led`): while it lasted, nobody else's could begin.
+create function berth.take_lease(who text, reached_at text, lasts interval, led boolean default false)
 returns table (epoch bigint, expires_at timestamptz) language plpgsql as $$
 #variable_conflict use_column
 declare
+    run constant timestamptz := pg_postmaster_start_time();
     seen berth.lease;
 begin
     select * into seen from berth.lease;
-    if seen.expires_at > clock_timestamp() and seen.holder is distinct from who then
+    if seen.server = run and seen.expires_at > clock_timestamp() and seen.holder is distinct from who
+        and not (led and seen.holder is null)
+    then
         return;
     end if;
     select * into seen from berth.lease for update;
-    if seen.expires_at > clock_timestamp() and seen.holder is distinct from who then
+    if seen.server <> run and not led then
+        -- Another epoch: the copy may name the very lead that goes on elsewhere.
+        update berth.lease l set holder = null, address = null, epoch = l.epoch + 1, server = run,
+            expires_at = clock_timestamp() + lasts;
+        return;
+    end if;
+    if seen.server = run and seen.expires_at > clock_timestamp() and seen.holder is distinct from who
+        and not (led and seen.holder is null)
+    then
         return;
     end if;
     return query update berth.lease l
-        set holder = who, address = reached_at, epoch = l.epoch + 1,
+        set holder = who, address = reached_at, epoch = l.epoch + 1, server = run,
             renewed_at = clock_timestamp(), expires_at = clock_timestamp() + lasts
         returning l.epoch, l.expires_at;
 end $$;
 
--- Until when the lead lasts now; null if another daemon has it.
+-- Until when the lead lasts now; null if another daemon has it, or if it was taken on another run of the server.
 create function berth.renew_lease(led_under bigint, lasts interval) returns timestamptz language sql as $$
     update berth.lease set renewed_at = clock_timestamp(), expires_at = clock_timestamp() + lasts
-    where epoch = led_under returning expires_at
+    where epoch = led_under and server = pg_postmaster_start_time() returning expires_at
 $$;
 
 -- Lets another daemon take the lead at once.
 create function berth.release_lease(led_under bigint) returns void language sql as $$
-    update berth.lease set holder = null, address = null, expires_at = '-infinity' where epoch = led_under
+    update berth.lease set holder = null, address = null, expires_at = '-infinity'
+    where epoch = led_under and server = pg_postmaster_start_time()
 $$;
 
 -- Whether this epoch leads, and goes on leading until the transaction ends. First in every transaction of a leader.
 -- `for key share` lets renewals pass and holds up a successor.
 create function berth.leads(led_under bigint) returns boolean language sql as $$
-    select l.epoch = led_under from berth.lease l for key share
+    select l.epoch = led_under and l.server = pg_postmaster_start_time() from berth.lease l for key share
 $$;
 
 -- The record of a stack or project.
@@ -176,6 +193,16 @@ end $$;
 create trigger tell_requests after insert on berth.requests
     for each statement execute function berth.tell_requests();
 
+-- Tokens of the API. The text of a token is nowhere: it is recognised by its SHA-256.
+create table berth.tokens (
+    name    text   primary key,
+    tenant  text,                             -- null: it reaches everybody's stacks
+    role    text   not null check (role in ('viewer', 'developer', 'admin', 'owner')),
+    hash    bytea  not null unique,
+    made    bigint not null,
+    expires bigint
+);
+
 -- Who changed what. `login` cannot be chosen by the session, `who` can.
 create table berth.audit_log (
     id         bigint      generated always as identity primary key,
@@ -189,6 +216,7 @@ create table berth.audit_log (
     outcome    text        not null
 );
 create index audit_log_at on berth.audit_log (at);
+create index audit_log_of_key on berth.audit_log (key, id);
 
 -- Who acts: the name of a token where the daemon or the portal gives one, else the login.
 create function berth.actor() returns text language sql stable

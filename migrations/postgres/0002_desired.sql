@@ -245,25 +245,35 @@ create trigger no_truncate before truncate on berth.manifests
 -- transaction at or after its xmin, so a reader that takes every row from the xmin of its last snapshot on misses
 -- nothing, and sees some rows twice. `upto` is what to ask with next time; where no row came back, the last one stays
 -- right. It means something to this server only: a reader keeps it in memory, and reads everything after it had to
--- connect again. One statement, so that rows and xmin are of one snapshot.
+-- connect again. One that this server cannot have given out yet is another's, and answered with everything. One
+-- snapshot, so that rows and xmin belong together; two statements, so that each has the plan that suits it.
 create function berth.changes(since xid8 default null)
 returns table (
     key text, kind text, name text, tenant text, stage text, formerly text, template text, spec jsonb,
     generation bigint, change_seq bigint, deletion_requested_at timestamptz, created_at timestamptz,
     updated_at timestamptz, removed boolean, upto xid8
-) language sql stable as $$
-    select m.key, m.kind, m.name, m.tenant, m.stage, m.formerly, m.template, m.spec,
+) language plpgsql stable as $$
+#variable_conflict use_column
+begin
+    if since is null or since > pg_snapshot_xmax(pg_current_snapshot()) then
+        return query select m.key, m.kind, m.name, m.tenant, m.stage, m.formerly, m.template, m.spec,
+            m.generation, m.change_seq, m.deletion_requested_at, m.created_at,
+            m.updated_at, false, pg_snapshot_xmin(pg_current_snapshot())
+        from berth.manifests m;
+        return;
+    end if;
+    return query select m.key, m.kind, m.name, m.tenant, m.stage, m.formerly, m.template, m.spec,
         m.generation, m.change_seq, m.deletion_requested_at, m.created_at,
         m.updated_at, false, pg_snapshot_xmin(pg_current_snapshot())
     from berth.manifests m
-    where since is null or m.change_xid >= since
+    where m.change_xid >= since
     union all
     select r.key, r.kind, r.name, null, null, null, null, null,
         null, r.change_seq, null, null,
         null, true, pg_snapshot_xmin(pg_current_snapshot())
     from berth.removed r
-    where r.change_xid >= since and not exists (select from berth.manifests m where m.key = r.key)
-$$;
+    where r.change_xid >= since and not exists (select from berth.manifests m where m.key = r.key);
+end $$;
 
 -- Forgets removals that every reader has seen or slept through.
 create function berth.sweep_removed(older_than interval default '1 day') returns bigint language sql as $$

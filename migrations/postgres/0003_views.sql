@@ -30,6 +30,14 @@ create function berth.count_in(value jsonb) returns integer language sql immutab
 create function berth.object_in(value jsonb) returns jsonb language sql immutable
     return case when jsonb_typeof(value) = 'object' then value end;
 
+-- A spec with so many replicas of an app. What is not there on the way is made.
+create function berth.with_replicas(spec jsonb, app text, replicas bigint) returns jsonb language sql immutable
+    return jsonb_set(
+        jsonb_set(
+            jsonb_set(spec, '{apps}', coalesce(berth.object_in(spec -> 'apps'), '{}')),
+            array['apps', app], coalesce(berth.object_in(spec -> 'apps' -> app), '{}')),
+        array['apps', app, 'replicas'], to_jsonb(replicas));
+
 create function berth.environment_in(spec jsonb) returns text language sql immutable
     return case when jsonb_typeof(spec -> 'target' -> 'environment') = 'string'
         then spec -> 'target' ->> 'environment' end;

@@ -79,3 +79,26 @@ create table requests (
     at     integer not null,
     body   text    not null
 ) strict;
+
+-- Tokens of the API. The text of a token is nowhere: it is recognised by its SHA-256.
+create table tokens (
+    name    text    primary key,
+    tenant  text,                             -- null: it reaches everybody's stacks
+    role    text    not null,
+    hash    blob    not null unique,
+    made    integer not null,
+    expires integer
+) strict;
+
+-- Who changed what, or was refused. The newest 100,000, and none that is older than 400 days.
+create table audit (
+    id         integer primary key autoincrement,
+    at         integer not null,
+    who        text    not null,
+    what       text    not null,
+    key        text,
+    tenant     text,
+    generation integer,
+    outcome    text    not null
+) strict;
+create index audit_of_key on audit (key, id);

@@ -94,3 +94,22 @@ select berth.release_lease(1);
 select holder from berth.lease;
 select berth.release_lease(2);
 select epoch from berth.take_lease('a', 'http://a', '10 s');
+
+-- A lead counts on one run of the server. After another start nobody takes it for as long as a lease lasts, since whoever
+-- led before may still call out; only one whose own lead has not run out goes on.
+update berth.lease set server = server - interval '1 hour';
+select berth.leads(3), berth.renew_lease(3, '10 s') is null as refused;
+select epoch from berth.take_lease('b', 'http://b', '1 s');
+select holder is null as free, expires_at > clock_timestamp() as waits, server = pg_postmaster_start_time() as here from berth.lease;
+select epoch from berth.take_lease('b', 'http://b', '1 s');
+select epoch from berth.take_lease('a', 'http://a', '10 s', led => true);
+select epoch from berth.take_lease('b', 'http://b', '1 s', led => true);
+update berth.lease set server = server - interval '1 hour';
+select epoch from berth.take_lease('b', 'http://b', '1 s');
+select pg_sleep(1.1);
+select epoch from berth.take_lease('b', 'http://b', '10 s');
+update berth.lease set server = server - interval '1 hour';
+select epoch from berth.take_lease('b', 'http://b', '10 s', led => true);
+
+-- A reader that comes from another server, which was further, is told everything.
+select count(*) > 0 and bool_and(not removed) as everything from berth.changes('1000000000');

@@ -3,6 +3,7 @@
 //! The same engine and the same adapter as in production; only sockets, the disk and the clock are replaced.
 
 mod canon;
+mod change;
 mod crash;
 mod full;
 mod rig;
@@ -10,7 +11,8 @@ mod spec;
 mod world;
 
 pub use canon::{canon, differences};
-pub use crash::{Crash, Crashes, Moment};
+pub use change::{Change, Reference, settle};
+pub use crash::{AtCommit, Crash, Crashes, Moment};
 pub use full::{full, full_with};
 pub use rig::{Rig, RigOptions, START};
 pub use spec::{RandomStack, Walk};

@@ -3,7 +3,7 @@
 use crate::crash::{Crash, Crashes};
 use crate::world::{Seeded, SimClock, SimProber, SimRegistry, SimTransport, TestWorld};
 use berth_dokploy::Dokploy;
-use berth_engine::{BackendOptions, Engine, Options, Parts};
+use berth_engine::{BackendOptions, Engine, Identity, Options, Parts};
 use berth_manifest::{Context, Input};
 use berth_model::config::Intervals;
 use berth_model::ids::{BackendName, Key, Owner, StackName};
@@ -13,7 +13,7 @@ use berth_sim::Sim;
 use berth_store::{Memory, Verdict};
 use berth_vault::Ring;
 use berth_wire::FixedKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -50,12 +50,18 @@ pub struct Rig {
     pub sim: Sim,
     /// How often the registry was asked.
     pub looked_up: Arc<std::sync::atomic::AtomicU64>,
+    /// How often hosts were asked from outside.
+    pub probed: Arc<std::sync::atomic::AtomicU64>,
     /// The store.
     pub store: Memory,
     /// The switch.
     pub crashes: Crashes,
     /// What is wanted, file by file.
     pub files: BTreeMap<String, String>,
+    /// What a source asks to be removed, where one can.
+    pub removed: Option<BTreeSet<Key>>,
+    /// Which app the daemon is.
+    pub identity: Identity,
     /// What was committed, in short.
     pub log: Arc<std::sync::Mutex<Vec<String>>>,
     options: RigOptions,
@@ -70,9 +76,12 @@ impl Rig {
         let rig = Self {
             sim,
             looked_up: Arc::default(),
+            probed: Arc::default(),
             store: Memory::new(START),
             crashes: Crashes::default(),
             files: BTreeMap::new(),
+            removed: None,
+            identity: Identity::default(),
             log: Arc::default(),
             options,
             start: Instant::now(),
@@ -86,15 +95,11 @@ impl Rig {
         let crashes = self.crashes.clone();
         let log = self.log.clone();
         self.store.on_commit(Box::new(move |changes| {
-            if crashes.commits() {
+            let verdict = crashes.at_commit();
+            if !matches!(verdict, Verdict::RefuseBefore(_)) {
                 log.lock().unwrap().extend(changes.iter().map(brief));
-                Verdict::Apply
-            } else {
-                Verdict::RefuseBefore(berth_ports::PortError::Retry {
-                    after: None,
-                    why: "the daemon is dead".to_owned(),
-                })
             }
+            verdict
         }));
     }
 
@@ -125,6 +130,7 @@ impl Rig {
             stacks: fleet.stacks,
             projects: fleet.projects,
             trust: Trust::Complete,
+            removed: self.removed.clone(),
             invalid: BTreeMap::new(),
         })
     }
@@ -161,7 +167,11 @@ impl Rig {
             platforms: [(main.clone(), Arc::new(platform))].into(),
             store: self.store.clone(),
             vault: ring,
-            prober: SimProber(self.sim.clone()),
+            prober: SimProber {
+                sim: self.sim.clone(),
+                asked: self.probed.clone(),
+                clock: SimClock { base: START, start },
+            },
             registry: SimRegistry(self.sim.clone(), self.looked_up.clone()),
             clock: SimClock { base: START, start },
             dice: Seeded::new(seed),
@@ -174,6 +184,7 @@ impl Rig {
             makes: 8,
             settle: Duration::from_secs(60),
             probes: 8,
+            identity: self.identity.clone(),
         };
         Engine::new(parts, options).await.unwrap()
     }
@@ -205,6 +216,33 @@ impl Rig {
             reached
         };
         (engine, reached)
+    }
+
+    /// The task of this service that runs, waited for until there is one.
+    ///
+    /// # Panics
+    /// Where none comes up within a minute.
+    pub async fn task_of(&self, service: &str) -> String {
+        for _ in 0..600 {
+            let live = |w: &mut berth_sim::World| Some(w.swarm.services.get(service)?.live()?.id.clone());
+            if let Some(task) = self.sim.with(live) {
+                return task;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no task of {service} runs");
+    }
+
+    /// One life of a daemon that runs inside this service: as [`Rig::run_until`], and it ends with its task.
+    pub async fn live_in(
+        &mut self,
+        service: &str,
+        within: Duration,
+        done: impl FnMut(&Engine<TestWorld>, &Sim) -> bool,
+    ) -> (Arc<Engine<TestWorld>>, bool) {
+        let task = self.task_of(service).await;
+        self.crashes.lives_in(service, &task);
+        self.run_until(within, None, done).await
     }
 
     /// Runs until everything is Ready (or as Ready as it can be), which must happen within an hour of virtual time.

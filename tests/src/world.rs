@@ -2,7 +2,7 @@
 
 use crate::crash::{Crashes, Moment};
 use berth_dokploy::Dokploy;
-use berth_model::observed::{ImageAnswer, ProbeResult};
+use berth_model::observed::{Certificate, ImageAnswer, ProbeResult, Probed};
 use berth_model::step::ProbeSpec;
 use berth_model::{Secret, Time};
 use berth_ports::{Clock, Dice, Prober, Registry, World};
@@ -42,11 +42,17 @@ impl Transport for SimTransport {
         if self.crashes.is_dead() {
             return std::future::pending().await;
         }
+        if self.crashes.lost_its_host(&self.sim) {
+            return std::future::pending().await;
+        }
         let moment = self.crashes.next_call();
         if moment == Some(Moment::Before) {
             return self.crashes.crash().await;
         }
         let result = self.sim.handle(request).await;
+        if self.crashes.lost_its_host(&self.sim) {
+            return std::future::pending().await;
+        }
         match moment {
             Some(Moment::Applied) => return self.crashes.crash().await,
             Some(Moment::Answered) => self.crashes.crash_at_commit(),
@@ -59,14 +65,21 @@ impl Transport for SimTransport {
     }
 }
 
-/// Asks the simulated proxy.
-pub struct SimProber(pub Sim);
+/// Asks the simulated proxy, by TLS where the host has a certificate there. Counts the questions.
+pub struct SimProber {
+    /// The server.
+    pub sim: Sim,
+    /// How often it was asked.
+    pub asked: Arc<AtomicU64>,
+    /// Certificates expire by it.
+    pub clock: SimClock,
+}
 
-impl Prober for SimProber {
-    async fn probe(&self, _backend: &str, spec: &ProbeSpec) -> ProbeResult {
+impl SimProber {
+    fn ask(&self, spec: &ProbeSpec) -> ProbeResult {
         let mut last = ProbeResult::NoAnswer("no path to ask".to_owned());
         for path in &spec.paths {
-            last = match self.0.probe(&spec.host, path) {
+            last = match self.sim.probe(&spec.host, path) {
                 Probe::Status(status) => ProbeResult::Status { path: path.clone(), status },
                 Probe::NoRoute => ProbeResult::Status { path: path.clone(), status: 404 },
                 Probe::BadGateway => ProbeResult::Status { path: path.clone(), status: 502 },
@@ -78,6 +91,28 @@ impl Prober for SimProber {
             }
         }
         last
+    }
+}
+
+impl Prober for SimProber {
+    async fn probe(&self, _backend: &str, spec: &ProbeSpec) -> Probed {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let result = self.ask(spec);
+        let shown = self.sim.certificate(&spec.host).filter(|_| spec.https);
+        let Some(shown) = shown.filter(|_| !matches!(result, ProbeResult::NoAnswer(_))) else {
+            return Probed { result, certificate: None };
+        };
+        let until = Time(shown.until);
+        let trouble = if !shown.believed {
+            Some("unknown issuer".to_owned())
+        } else if until <= self.clock.now() {
+            // As the TLS library tells it: with the time, which is another one each time.
+            Some(format!("expired: it is {} now", self.clock.now().0))
+        } else {
+            None
+        };
+        let result = trouble.as_ref().map_or(result, |why| ProbeResult::Certificate(why.clone()));
+        Probed { result, certificate: Some(Certificate { until: Some(until), trouble }) }
     }
 }
 

@@ -1,78 +1,117 @@
-//! The routes. Each reads what is published and answers; none waits for the engine or for a backend.
+//! All paths, and what every answer goes through. Those without a token are health, metrics, the page and the document.
 
+use crate::auth::Limits;
 use crate::error::Error;
-use crate::{Fleet, watch};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use crate::fleet::Fleet;
+use crate::{apps, openapi, secrets, stacks, tokens, watch};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
-use berth_model::ids::{Key, StackName};
-use serde::Deserialize;
+use berth_model::Time;
 use serde_json::json;
+use std::any::Any;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 const PAGE: &str = include_str!("page.html");
+
+/// How the API behaves.
+#[derive(Clone)]
+pub struct Options {
+    /// Whether one may read without a token.
+    pub anonymous: bool,
+    /// Requests a second of one caller.
+    pub per_second: NonZeroU32,
+    /// Wall time.
+    pub clock: fn() -> Time,
+    /// 32 bytes that nobody can guess, for a new token; `None` where there are none to be had.
+    pub random: fn() -> Option<[u8; 32]>,
+    /// How often a comment shows that a stream is alive.
+    pub heartbeat: Duration,
+}
 
 /// What every route works with.
 pub(crate) struct Shared<F> {
     pub(crate) fleet: Arc<F>,
     pub(crate) readers: Arc<tokio::sync::Semaphore>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) anonymous: bool,
+    pub(crate) clock: fn() -> Time,
+    pub(crate) random: fn() -> Option<[u8; 32]>,
+    pub(crate) heartbeat: Duration,
     pub(crate) stop: CancellationToken,
 }
 
 impl<F> Clone for Shared<F> {
     fn clone(&self) -> Self {
-        Self { fleet: self.fleet.clone(), readers: self.readers.clone(), stop: self.stop.clone() }
+        Self {
+            fleet: self.fleet.clone(),
+            readers: self.readers.clone(),
+            limits: self.limits.clone(),
+            anonymous: self.anonymous,
+            clock: self.clock,
+            random: self.random,
+            heartbeat: self.heartbeat,
+            stop: self.stop.clone(),
+        }
     }
 }
 
 /// The whole API. Watches end when `stop` is cancelled.
-pub fn router<F: Fleet>(fleet: Arc<F>, stop: CancellationToken) -> Router {
-    let readers = Arc::new(tokio::sync::Semaphore::new(watch::READERS));
-    let shared = Shared { fleet, readers, stop };
+pub fn router<F: Fleet>(fleet: Arc<F>, options: &Options, stop: CancellationToken) -> Router {
+    let shared = Shared {
+        fleet,
+        readers: Arc::new(tokio::sync::Semaphore::new(watch::READERS)),
+        limits: Arc::new(Limits::new(options.per_second)),
+        anonymous: options.anonymous,
+        clock: options.clock,
+        random: options.random,
+        heartbeat: options.heartbeat,
+        stop,
+    };
     // Events are not compressed: they would sit in the compressor's buffer.
-    let live = Router::new().route("/api/v1/events", get(watch::events::<F>));
+    let live = Router::new()
+        .route("/api/v1/events", get(watch::events::<F>))
+        .route("/api/v1/stacks/{name}/events", get(watch::of_stack::<F>));
     Router::new()
         .route("/", get(page))
-        .route("/healthz", get(healthz))
-        .route("/health", get(health))
+        .route("/healthz", get(healthz::<F>))
+        .route("/health", get(health::<F>))
         .route("/readyz", get(readyz::<F>))
         .route("/metrics", get(metrics::<F>))
-        .route("/api/v1/stacks", get(stacks::<F>))
-        .route("/api/v1/stacks/{name}", get(stack::<F>))
-        .route("/api/v1/projects/{name}", get(project::<F>))
+        .route("/api/v1/openapi.json", get(document))
+        .route("/api/v1/stacks", get(stacks::list::<F>))
+        .route(
+            "/api/v1/stacks/{name}",
+            get(stacks::one::<F>).put(stacks::put::<F>).delete(stacks::delete::<F>),
+        )
+        .route("/api/v1/stacks/{name}/actions", post(apps::act::<F>))
+        .route("/api/v1/stacks/{name}/apps/{app}/logs", get(apps::logs::<F>))
+        .route("/api/v1/stacks/{name}/apps/{app}/restart", post(apps::restart::<F>))
+        .route("/api/v1/stacks/{name}/apps/{app}/scale", post(apps::scale::<F>))
+        .route("/api/v1/stacks/{name}/secrets", get(secrets::list::<F>))
+        .route("/api/v1/stacks/{name}/secrets/{secret}", put(secrets::give::<F>).delete(secrets::remove::<F>))
+        .route("/api/v1/names/{name}", get(stacks::name::<F>))
+        .route("/api/v1/projects/{name}", get(stacks::project::<F>))
+        .route("/api/v1/tokens", get(tokens::list::<F>).post(tokens::make::<F>))
+        .route("/api/v1/tokens/{name}", delete(tokens::revoke::<F>))
         .layer(CompressionLayer::new())
         .merge(live)
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(panicked))
         .with_state(shared)
 }
 
-/// Serves until cancelled; then gives requests under way two seconds.
-///
-/// # Errors
-/// The listener breaks.
-pub async fn serve<F: Fleet>(
-    fleet: Arc<F>,
-    listener: TcpListener,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let app = router(fleet, stop.clone());
-    let server = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let force = async {
-        stop.cancelled().await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    };
-    tokio::select! {
-        done = server => done,
-        () = force => Ok(()),
-    }
+/// The panic itself was told by the hook.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Error::Internal.into_response()
 }
 
 async fn page() -> Response {
@@ -94,13 +133,26 @@ async fn page() -> Response {
     response
 }
 
-async fn healthz() -> &'static str {
-    "ok\n"
+async fn document() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, openapi::document().clone()).into_response()
+}
+
+async fn healthz<F: Fleet>(State(shared): State<Shared<F>>) -> Response {
+    if shared.fleet.alive() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the loop stands still\n").into_response()
+    }
 }
 
 /// The form that some platforms' probes expect.
-async fn health() -> Json<serde_json::Value> {
-    Json(json!({"status": "healthy"}))
+async fn health<F: Fleet>(State(shared): State<Shared<F>>) -> Response {
+    if shared.fleet.alive() {
+        Json(json!({"status": "healthy"})).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "the loop stands still"}))).into_response()
+    }
 }
 
 async fn readyz<F: Fleet>(State(shared): State<Shared<F>>) -> Response {
@@ -119,60 +171,8 @@ async fn metrics<F: Fleet>(State(shared): State<Shared<F>>) -> impl IntoResponse
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.fleet.metrics())
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Filter {
-    tenant: Option<String>,
-}
-
-async fn stacks<F: Fleet>(
-    State(shared): State<Shared<F>>,
-    filter: Result<Query<Filter>, QueryRejection>,
-) -> Result<Response, Error> {
-    let Query(filter) = filter.map_err(|e| Error::Bad(e.body_text()))?;
-    let mut items = shared.fleet.statuses().await?;
-    let mut holds = shared.fleet.holds();
-    if let Some(tenant) = &filter.tenant {
-        items.retain(|s| s.tenant.as_ref() == Some(tenant));
-        // A hold names stacks of every tenant.
-        holds.clear();
-    }
-    items.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(Json(json!({"items": items, "holds": holds})).into_response())
-}
-
-async fn stack<F: Fleet>(
-    State(shared): State<Shared<F>>,
-    Path(name): Path<String>,
-    filter: Result<Query<Filter>, QueryRejection>,
-) -> Result<Response, Error> {
-    let Query(filter) = filter.map_err(|e| Error::Bad(e.body_text()))?;
-    let name =
-        StackName::new(&name).map_err(|e| Error::Bad(format!("'{name}' is not a stack's name: {e}")))?;
-    let found = shared.fleet.status(&Key::Stack(name.clone())).await?;
-    let found = found.filter(|s| filter.tenant.is_none() || s.tenant == filter.tenant);
-    let status = found.ok_or_else(|| {
-        Error::NotFound(format!("no stack '{name}' was judged yet; /api/v1/stacks lists what there is"))
-    })?;
-    Ok(Json(status).into_response())
-}
-
-async fn project<F: Fleet>(
-    State(shared): State<Shared<F>>,
-    Path(name): Path<String>,
-) -> Result<Response, Error> {
-    let found = shared.fleet.status(&Key::Project(name.as_str().into())).await?;
-    let status = found.ok_or_else(|| {
-        Error::NotFound(format!("no project '{name}' was judged yet; /api/v1/stacks lists what there is"))
-    })?;
-    Ok(Json(status).into_response())
-}
-
 async fn nothing() -> Error {
-    Error::NotFound(
-        "there is no such path; there are /health, /healthz, /readyz, /metrics, /api/v1/stacks, /api/v1/stacks/NAME, \
-         /api/v1/projects/NAME and /api/v1/events"
-            .to_owned(),
-    )
+    Error::NotFound("there is no such path; /api/v1/openapi.json names those that there are".to_owned())
 }
 
 async fn wrong_method() -> Error {

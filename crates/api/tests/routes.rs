@@ -1,113 +1,18 @@
-//! Every route, and the watch: resumed, alive while nothing happens, and without a reader that does not keep up.
+//! What is read, and the watch: resumed, alive while nothing happens, and without a reader that does not keep up.
+
+mod common;
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
-use berth_api::{Fleet, Hold, router};
-use berth_model::Time;
-use berth_model::condition::{Condition, ConditionType, Reason, Status};
-use berth_model::event::Event;
-use berth_model::ids::{Key, StackName};
-use berth_model::record::StackStatus;
-use berth_ports::PortError;
+use axum::http::{Request, StatusCode};
+use berth_api::router;
+use common::*;
 use http_body_util::BodyExt;
 use serde_json::Value;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-
-struct Fake {
-    statuses: Vec<StackStatus>,
-    events: Vec<Event>,
-    live: broadcast::Sender<Event>,
-    ready: Mutex<Result<(), Vec<String>>>,
-}
-
-fn stack(name: &str) -> Key {
-    Key::Stack(StackName::new(name).unwrap())
-}
-
-fn status(key: Key, tenant: Option<&str>) -> StackStatus {
-    let ready = Condition {
-        kind: ConditionType::Ready,
-        status: Status::True,
-        reason: Reason::Settled,
-        message: "all is as the manifest says".to_owned(),
-        since: Time(1_000),
-    };
-    StackStatus {
-        key,
-        generation: 2,
-        observed_generation: 2,
-        conditions: vec![ready],
-        apps: Vec::new(),
-        url: Some("https://a.example.com".to_owned()),
-        phase: None,
-        tenant: tenant.map(str::to_owned),
-        origin: None,
-        changed: Time(1_000),
-    }
-}
-
-fn event(id: u64) -> Event {
-    let message = format!("number {id}");
-    Event { id, at: Time(0), key: stack("john"), warning: false, reason: Reason::Settled, message }
-}
-
-fn fake() -> Arc<Fake> {
-    Arc::new(Fake {
-        statuses: vec![
-            status(stack("zoe"), Some("z")),
-            status(stack("john"), Some("j")),
-            status(Key::Project("shared".into()), None),
-        ],
-        events: (1..=5).map(event).collect(),
-        live: broadcast::channel(8).0,
-        ready: Mutex::new(Ok(())),
-    })
-}
-
-impl Fleet for Fake {
-    async fn statuses(&self) -> Result<Vec<StackStatus>, PortError> {
-        Ok(self.statuses.clone())
-    }
-    async fn status(&self, key: &Key) -> Result<Option<StackStatus>, PortError> {
-        Ok(self.statuses.iter().find(|s| s.key == *key).cloned())
-    }
-    async fn events_after(&self, after: u64, _: u32) -> Result<Vec<Event>, PortError> {
-        Ok(self.events.iter().filter(|e| e.id > after).cloned().collect())
-    }
-    fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.live.subscribe()
-    }
-    fn ready(&self) -> Result<(), Vec<String>> {
-        self.ready.lock().unwrap().clone()
-    }
-    fn metrics(&self) -> String {
-        "berth_stacks 1\n".to_owned()
-    }
-    fn holds(&self) -> Vec<Hold> {
-        let removing = [StackName::new("zoe").unwrap()].into();
-        vec![Hold { backend: "main".to_owned(), token: "t0".to_owned(), removing, recreating: [].into() }]
-    }
-}
-
-async fn ask(fleet: &Arc<Fake>, request: Request<Body>) -> Response<Body> {
-    router(fleet.clone(), CancellationToken::new()).oneshot(request).await.unwrap()
-}
-
-async fn get(fleet: &Arc<Fake>, path: &str) -> (StatusCode, String) {
-    let answer = ask(fleet, Request::get(path).body(Body::empty()).unwrap()).await;
-    let status = answer.status();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
-}
-
-async fn json(fleet: &Arc<Fake>, path: &str) -> (StatusCode, Value) {
-    let (status, text) = get(fleet, path).await;
-    (status, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}")))
-}
 
 #[tokio::test]
 async fn health_and_metrics() {
@@ -119,14 +24,21 @@ async fn health_and_metrics() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["why"][0], "backend main was not looked at yet");
     assert_eq!(get(&fleet, "/metrics").await.1, "berth_stacks 1\n");
+    assert_eq!(get(&fleet, "/health").await.0, StatusCode::OK, "not ready is not dead");
+    fleet.alive.store(false, Ordering::SeqCst);
+    for path in ["/healthz", "/health"] {
+        let (status, body) = get(&fleet, path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(body.contains("the loop stands still"), "{path}: {body}");
+    }
 }
 
 #[tokio::test]
 async fn stacks_are_listed_in_order_and_by_tenant() {
     let fleet = fake();
     let (_, body) = json(&fleet, "/api/v1/stacks").await;
-    let names: Vec<_> = body["items"].as_array().unwrap().iter().map(|i| i["key"]["name"].clone()).collect();
-    assert_eq!(names, ["shared", "john", "zoe"]);
+    let names: Vec<_> = body["items"].as_array().unwrap().iter().map(|i| i["name"].clone()).collect();
+    assert_eq!(names, ["shared", "by-hand", "john", "zoe"]);
     assert_eq!(body["holds"][0]["token"], "t0");
     let (_, body) = json(&fleet, "/api/v1/stacks?tenant=j").await;
     assert_eq!(body["items"].as_array().unwrap().len(), 1);
@@ -138,7 +50,6 @@ async fn one_stack() {
     let fleet = fake();
     let (status, body) = json(&fleet, "/api/v1/stacks/john").await;
     assert_eq!((status, &body["observedGeneration"]), (StatusCode::OK, &Value::from(2)));
-    assert_eq!(json(&fleet, "/api/v1/stacks/john?tenant=z").await.0, StatusCode::NOT_FOUND);
     assert_eq!(json(&fleet, "/api/v1/stacks/nobody").await.0, StatusCode::NOT_FOUND);
     assert_eq!(json(&fleet, "/api/v1/stacks/NO").await.0, StatusCode::BAD_REQUEST);
     assert_eq!(json(&fleet, "/api/v1/projects/shared").await.0, StatusCode::OK);
@@ -150,7 +61,9 @@ async fn errors_are_json() {
     let (status, body) = json(&fleet, "/nothing").await;
     assert_eq!((status, &body["error"]["code"]), (StatusCode::NOT_FOUND, &Value::from("notFound")));
     let answer = ask(&fleet, Request::post("/api/v1/stacks").body(Body::empty()).unwrap()).await;
-    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let (status, body) = text(answer).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert!(body.contains("methodNotAllowed"), "{body}");
     assert_eq!(json(&fleet, "/api/v1/events?after=x").await.0, StatusCode::BAD_REQUEST);
 }
 
@@ -228,7 +141,7 @@ async fn a_reader_that_falls_behind_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn there_is_room_for_so_many_readers_and_it_comes_back() {
     let fleet = fake();
-    let app = router(fleet.clone(), CancellationToken::new());
+    let app = router(fleet.clone(), &options(true), CancellationToken::new());
     let ask = || app.clone().oneshot(Request::get("/api/v1/events").body(Body::empty()).unwrap());
     let mut open = Vec::new();
     for _ in 0..64 {
@@ -244,10 +157,32 @@ async fn there_is_room_for_so_many_readers_and_it_comes_back() {
 async fn a_watch_ends_with_the_daemon() {
     let fleet = fake();
     let stop = CancellationToken::new();
-    let app = router(fleet, stop.clone());
+    let app = router(fleet, &options(true), stop.clone());
     let answer = app.oneshot(Request::get("/api/v1/events").body(Body::empty()).unwrap()).await.unwrap();
     let mut body = answer.into_body();
     assert!(frame(&mut body).await.is_some());
     stop.cancel();
     assert!(frame(&mut body).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_one_stack_shows_how_it_stands_and_its_events_only() {
+    let fleet = fake();
+    let request = Request::get("/api/v1/stacks/john/events?after=4").body(Body::empty()).unwrap();
+    let mut body = ask(&fleet, request).await.into_body();
+    assert!(frame(&mut body).await.unwrap().contains(": watching"));
+    assert!(frame(&mut body).await.unwrap().contains("id: 5"), "what it missed");
+    let shown = frame(&mut body).await.unwrap();
+    assert!(shown.contains("event: status") && shown.contains("\"ready\":true"), "{shown}");
+    fleet.live.send(berth_model::event::Event { key: stack("zoe"), ..event(6) }).unwrap();
+    fleet.live.send(event(7)).unwrap();
+    assert!(frame(&mut body).await.unwrap().contains("id: 7"));
+    // A changed row is not ready before it was judged.
+    fleet.rows.lock().unwrap().get_mut(&name("john")).unwrap().generation = 3;
+    let shown = frame(&mut body).await.unwrap();
+    assert!(shown.contains("\"ready\":false") && shown.contains("Pending"), "{shown}");
+    assert!(!shown.contains("canary"), "what is asked for is not shown to who may not change it: {shown}");
+    let began = tokio::time::Instant::now();
+    assert!(frame(&mut body).await.unwrap().contains(": alive"));
+    assert_eq!(began.elapsed().as_secs(), 15);
 }

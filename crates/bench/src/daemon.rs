@@ -153,6 +153,21 @@ impl Daemon {
         .await
     }
 
+    /// Waits until no run was made for a while, whatever passes do.
+    pub(crate) async fn idle_runs(&self) -> Result<Duration> {
+        let mut before = f64::NAN;
+        self.until(Duration::from_secs(600), "no runs", async |d| {
+            let runs = d.metric("controller_runtime_reconcile_total", &[]).await?;
+            let same = runs == before;
+            before = runs;
+            if !same {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            Ok(same)
+        })
+        .await
+    }
+
     /// Resident memory in MiB: now, and at most so far.
     pub(crate) fn memory(&self) -> Result<(f64, f64)> {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;

@@ -31,6 +31,8 @@ enum What {
     Noop(Size),
     /// A start with a kept store, and what a stack costs in memory.
     Startup(Size),
+    /// Rows are changed: how long until the first call, how long where no notification tells, and what idle rows cost.
+    RowToCall(Size),
     /// Changing stacks and a hanging account keep nobody waiting.
     Fairness,
     /// Serves the simulator; the workloads start it themselves.
@@ -64,6 +66,7 @@ async fn main() -> Result<ExitCode> {
         What::Create(size) => work::create::run(size.or(100)).await?,
         What::Noop(size) => work::noop::run(size.or(500)).await?,
         What::Startup(size) => work::startup::run(size.or(10_000)).await?,
+        What::RowToCall(size) => work::row_to_call::run(size.or(10_000)).await?,
         What::Fairness => work::fairness::run().await?,
     };
     println!("{}", report.line());

@@ -144,7 +144,9 @@ fn obey(order: &Value, first: &Served, second: &Served) -> Value {
         "clear" => {
             first.sim.clear_calls();
             first.refused.store(0, Ordering::Relaxed);
-            json!({"at": millis(first.sim.with(|w| w.now()))})
+            // Both clocks at one instant: what others measured by the wall's can be compared.
+            let wall = jiff::Timestamp::now().as_microsecond();
+            json!({"at": millis(first.sim.with(|w| w.now())), "wall": wall as f64 / 1_000.0})
         }
         "counts" => counts(&first.sim.calls(), first.refused.load(Ordering::Relaxed)),
         "second" => counts(&second.sim.calls(), 0),

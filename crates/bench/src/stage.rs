@@ -76,8 +76,19 @@ impl Stage {
         Ok(())
     }
 
+    /// Writes `berth.yaml` for rows and state in the database at this URL.
+    pub(crate) fn settings_for_rows(&self, times: Times, url: &str) -> Result<()> {
+        self.secret("database.url", url)?;
+        let place = "{postgres: {file: database.url}}";
+        self.write_settings(times, false, place, place)
+    }
+
     /// Writes `berth.yaml`.
     pub(crate) fn settings(&self, times: Times, two_accounts: bool) -> Result<()> {
+        self.write_settings(times, two_accounts, "{directory: stacks}", "{sqlite: berth.db}")
+    }
+
+    fn write_settings(&self, times: Times, two_accounts: bool, source: &str, state: &str) -> Result<()> {
         let proxy = port(&self.hello, "proxy")?;
         let account = |name: &str, port: u16, key: &str| {
             format!(
@@ -90,7 +101,7 @@ impl Stage {
             accounts += &account("other", port(&self.hello, "second")?, "second.key");
         }
         let text = format!(
-            "owner: bench\nbackends:\n{accounts}source: {{directory: stacks}}\nstate: {{sqlite: berth.db}}\n\
+            "owner: bench\nbackends:\n{accounts}source: {source}\nstate: {state}\n\
              vault: {{keys: {{file: vault.keys}}}}\ndefaults: {{target: {{dokploy: main}}}}\n\
              listen: \"127.0.0.1:0\"\n\
              intervals: {{resync: {}, audit: {}, rescan: 1000h, health: 1000h}}\n",
@@ -158,6 +169,13 @@ impl Stage {
     /// Forgets the calls so far; tells the simulator's time in milliseconds.
     pub(crate) async fn clear(&mut self) -> Result<f64> {
         Ok(self.order(json!({"op": "clear"})).await?["at"].as_f64().unwrap_or(0.0))
+    }
+
+    /// As [`Stage::clear`]; tells when the simulator's time began, in milliseconds since 1970.
+    pub(crate) async fn clear_at(&mut self) -> Result<f64> {
+        let told = self.order(json!({"op": "clear"})).await?;
+        let number = |name: &str| told[name].as_f64().context("the simulator tells no time");
+        Ok(number("wall")? - number("at")?)
     }
 
     /// What was called since.

@@ -10,17 +10,15 @@ use berth_api::Hold;
 use berth_engine::Engine;
 use berth_manifest::{Diagnostic, Input, Severity};
 use berth_model::config::Config;
-use berth_model::event::Event;
 use berth_model::ids::Key;
-use berth_model::record::StackStatus;
-use berth_ports::{PortError, Wanted};
+use berth_ports::Wanted;
 use berth_source::{Directory, Manifests, Reading};
 use berth_store::{Held, Hints, Memory};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Everything that one process needs.
@@ -100,14 +98,23 @@ impl App {
         loop {
             let changed = async {
                 match &mut rows {
-                    Some(rows) => rows.changed().await,
+                    Some(rows) => rows.changed(&self.engine).await,
                     None => std::future::pending().await,
                 }
             };
+            let mut only_rows = false;
             tokio::select! {
                 () = cancel.cancelled() => break,
                 more = files.changed() => if more.is_err() { break },
-                () = changed => {}
+                () = changed => only_rows = true,
+            }
+            if only_rows
+                && !files.has_changed().unwrap_or(true)
+                && let Some(changed) = rows.as_ref().and_then(Rows::only_changed)
+                && let Some(wanted) = manifests.change(changed, &context)
+            {
+                self.engine.set_wanted(wanted);
+                continue;
             }
             let mut readings = vec![files.borrow_and_update().clone()];
             readings.extend(rows.as_ref().map(Rows::reading));
@@ -127,17 +134,43 @@ impl App {
             }
             told = now;
             self.engine.set_wanted(wanted);
-            if readings.iter().all(|r| matches!(r, Reading::Files(_))) {
+            if readings.iter().all(|r| !matches!(r, Reading::Unreadable(_))) {
                 *self.unread() = None;
-            }
-            if let Some(rows) = &mut rows {
-                rows.finish().await;
             }
         }
         if let Some(watching) = watching {
             // It ends with its channel or the token; an error is its panic, told by the hook.
             let _ = watching.await;
         }
+    }
+
+    /// `Err` says why it cannot be relied on yet.
+    ///
+    /// # Errors
+    /// Each reason in words.
+    pub fn ready(&self) -> Result<(), Vec<String>> {
+        let mut why: Vec<String> = self.unread().iter().cloned().collect();
+        why.extend(self.engine.store_trouble().map(|trouble| format!("the state: {trouble}")));
+        why.extend(self.engine.unseen().into_iter().map(|(backend, trouble)| match trouble {
+            Some(trouble) => format!("backend {backend}: {trouble}"),
+            None => format!("backend {backend} was not looked at yet"),
+        }));
+        if why.is_empty() { Ok(()) } else { Err(why) }
+    }
+
+    /// What guards hold.
+    #[must_use]
+    pub fn holds(&self) -> Vec<Hold> {
+        self.engine
+            .holds()
+            .into_iter()
+            .map(|h| Hold {
+                backend: h.backend.to_string(),
+                token: h.token,
+                removing: h.removing,
+                recreating: h.recreating,
+            })
+            .collect()
     }
 
     /// Whether all that can be done without a person is done.
@@ -225,53 +258,15 @@ pub fn wanted(inputs: &[Input], config: &Config) -> (Wanted, Vec<Diagnostic>) {
 
 /// Metrics in Prometheus' text form, with those of the process.
 #[must_use]
-pub fn text_of(registry: &prometheus::Registry) -> String {
+pub fn text_of(registries: &[&prometheus::Registry]) -> String {
     use prometheus::core::Collector as _;
     static PROCESS: LazyLock<prometheus::process_collector::ProcessCollector> =
         LazyLock::new(prometheus::process_collector::ProcessCollector::for_self);
-    let mut families = registry.gather();
+    let mut families: Vec<_> = registries.iter().flat_map(|registry| registry.gather()).collect();
     families.extend(PROCESS.collect());
     let mut text = String::new();
     if let Err(error) = prometheus::TextEncoder::new().encode_utf8(&families, &mut text) {
         tracing::warn!(%error, "the metrics could not be written");
     }
     text
-}
-
-impl berth_api::Fleet for App {
-    async fn statuses(&self) -> Result<Vec<StackStatus>, PortError> {
-        Ok(self.engine.statuses())
-    }
-    async fn status(&self, key: &Key) -> Result<Option<StackStatus>, PortError> {
-        Ok(self.engine.status_of(key))
-    }
-    async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {
-        self.store.events_after(after, limit).await
-    }
-    fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.engine.events()
-    }
-    fn ready(&self) -> Result<(), Vec<String>> {
-        let mut why: Vec<String> = self.unread().iter().cloned().collect();
-        why.extend(self.engine.unseen().into_iter().map(|(backend, trouble)| match trouble {
-            Some(trouble) => format!("backend {backend}: {trouble}"),
-            None => format!("backend {backend} was not looked at yet"),
-        }));
-        if why.is_empty() { Ok(()) } else { Err(why) }
-    }
-    fn metrics(&self) -> String {
-        text_of(&self.engine.metrics().registry)
-    }
-    fn holds(&self) -> Vec<Hold> {
-        self.engine
-            .holds()
-            .into_iter()
-            .map(|h| Hold {
-                backend: h.backend.to_string(),
-                token: h.token,
-                removing: h.removing,
-                recreating: h.recreating,
-            })
-            .collect()
-    }
 }

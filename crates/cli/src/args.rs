@@ -69,7 +69,12 @@ pub enum Command {
     Pause(Pause),
     Resume(Resume),
     Reconcile(Reconcile),
+    Restart(Restart),
+    Scale(Scale),
+    Logs(Logs),
     Secret(Secret),
+    Token(Token),
+    Audit(Audit),
     Schema(Schema),
     Doctor(Doctor),
     /// Bring the state's database up to date. A daemon does so when it starts; this is for those who do it apart.
@@ -353,6 +358,116 @@ pub struct Reconcile {
     /// Deploy again even where nothing changed, so that a moved tag is pulled.
     #[arg(long)]
     pub pull: bool,
+}
+
+/// Start containers anew, with the settings that they have.
+///
+/// Nothing is pulled: `berth reconcile --pull` does that.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth restart john-dev\n  berth restart shop api")]
+pub struct Restart {
+    #[arg(value_name = "STACK")]
+    pub name: String,
+    /// Only this app's.
+    #[arg(value_name = "APP")]
+    pub app: Option<String>,
+}
+
+/// Change how many replicas of an app are asked for. For stacks that rows ask for: a manifest says it itself.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  berth scale shop api 3")]
+pub struct Scale {
+    #[arg(value_name = "STACK")]
+    pub name: String,
+    #[arg(value_name = "APP")]
+    pub app: String,
+    #[arg(value_name = "REPLICAS", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub replicas: u32,
+}
+
+/// Show what an app's containers wrote lately.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth logs john-dev\n  berth logs shop api --last 500 --since 1h")]
+pub struct Logs {
+    #[arg(value_name = "STACK")]
+    pub name: String,
+    /// Which app, where the stack has several.
+    #[arg(value_name = "APP")]
+    pub app: Option<String>,
+    /// At most so many lines, the newest.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub last: u16,
+    /// Not older than this.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<Duration>,
+}
+
+/// Make, list and revoke the tokens of the API.
+#[derive(Debug, Args)]
+pub struct Token {
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token. Its text is printed once, and kept nowhere.
+    ///
+    /// A viewer reads; a developer also reads logs and restarts; an admin also deploys, scales and configures; an owner
+    /// also makes tokens and removes stacks.
+    #[command(after_help = "Examples:\n  berth token create portal --role owner\n  \
+                      berth token create ci-acme --role admin --tenant acme --expires-in 90d")]
+    Create {
+        /// Stands in the audit.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What it may do.
+        #[arg(long, value_name = "ROLE")]
+        role: Role,
+        /// The only tenant whose stacks it reaches. Without it, everybody's.
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<String>,
+        /// For how long. Without it, until it is revoked.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        expires_in: Option<Duration>,
+    },
+    /// List tokens. Their texts are never shown.
+    #[command(after_help = "Example:\n  berth token list")]
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Revoke a token, from now on.
+    #[command(after_help = "Example:\n  berth token revoke ci-acme")]
+    Revoke {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Viewer,
+    Developer,
+    Admin,
+    Owner,
+}
+
+/// Show who changed what, or was refused, newest first.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth audit\n  berth audit john-dev --last 20")]
+pub struct Audit {
+    /// Only of this one.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Only of this tenant.
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub last: u32,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Give, list and take away the secrets that manifests refer to.

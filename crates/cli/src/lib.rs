@@ -5,13 +5,17 @@ pub mod args;
 pub mod cmd;
 pub mod demo;
 pub mod front;
+pub mod given;
 pub mod lead;
 pub mod live;
 pub mod logs;
 pub mod out;
+pub mod pinned;
+pub mod portal;
 pub mod rows;
 pub mod settings;
 pub mod state;
+pub mod supervisor;
 pub mod world;
 
 use args::Command;
@@ -66,6 +70,11 @@ pub async fn run(cli: args::Cli) -> anyhow::Result<ExitCode> {
         Command::Pause(args) => cmd::ask::pause(config, args.names).await,
         Command::Resume(args) => cmd::ask::resume(config, args.names).await,
         Command::Reconcile(args) => cmd::ask::reconcile(config, args.names, args.pull).await,
+        Command::Restart(args) => cmd::apps::restart(config, args).await,
+        Command::Scale(args) => cmd::apps::scale(config, args).await,
+        Command::Logs(args) => cmd::apps::logs(config, args).await,
+        Command::Token(args) => cmd::token::token(config, args.command).await,
+        Command::Audit(args) => cmd::token::audit(config, args).await,
         Command::Secret(args) => cmd::secret::secret(config, args.command).await,
         Command::Schema(args) => cmd::validate::schema(args),
         Command::Migrate => cmd::serve::migrate(config).await,

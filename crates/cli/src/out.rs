@@ -30,7 +30,7 @@ pub fn action(action: &str, sign: &str) -> String {
             "create" => GOOD,
             "update" => BUSY,
             "delete" | "blocked" => BAD,
-            "deploy" => CALM,
+            "deploy" | "restart" => CALM,
             _ => DIM,
         },
         sign,

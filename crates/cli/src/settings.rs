@@ -100,6 +100,10 @@ pub fn read(path: &Path, text: &[u8], needs: Needs) -> Result<Config, Vec<berth_
 
 fn absolute(mut config: Config, base: &Path) -> Config {
     config.directory = config.directory.map(|path| base.join(path));
+    if let Some(tls) = &mut config.api.tls {
+        tls.certificate = base.join(&tls.certificate);
+        tls.key = base.join(&tls.key);
+    }
     let database = match &mut config.state {
         StatePlace::Sqlite(path) => {
             *path = base.join(&*path);

@@ -1,9 +1,11 @@
 //! The state, wherever the settings say that it is. Opening only: what is in it is the store's.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use berth_manifest::Input;
+use berth_model::access::Token;
 use berth_model::config::{Config, StatePlace};
 use berth_model::event::Event;
+use berth_model::stack::Origin;
 use berth_ports::{Answer, Change, PortError, Query, Snapshot, Store};
 use berth_store::{Memory, OpenError, Postgres, Sqlite};
 
@@ -48,19 +50,6 @@ impl AnyStore {
         }
     }
 
-    /// The file, where it is one.
-    ///
-    /// # Errors
-    /// It is a database, in which daemons take turns.
-    pub fn file(&self) -> Result<&Sqlite> {
-        match self {
-            Self::File(store) => Ok(store),
-            _ => {
-                bail!("this works on a state file only; with a database use 'berth run --exit-when-settled'")
-            }
-        }
-    }
-
     /// Lets go of it.
     pub async fn close(&self) {
         match self {
@@ -77,6 +66,17 @@ impl AnyStore {
     pub async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, PortError> {
         match self.query(Query::Events { after, key: None, limit }).await? {
             Answer::Events(events) => Ok(events),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// All tokens.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn tokens(&self) -> Result<Vec<Token>, PortError> {
+        match self.query(Query::Tokens).await? {
+            Answer::Tokens(all) => Ok(all),
             _ => Ok(Vec::new()),
         }
     }
@@ -100,7 +100,7 @@ pub fn input(row: berth_store::Row) -> (String, Option<Input>) {
     let generation = std::num::NonZeroU64::new(row.generation);
     let input = row.manifest.map(|text| {
         let bytes = text.into_bytes().into();
-        Input { file: format!("row:{}", row.key).into(), bytes, generation }
+        Input { file: format!("{}{}", Origin::ROW, row.key).into(), bytes, generation }
     });
     (row.key, input)
 }

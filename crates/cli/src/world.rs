@@ -4,7 +4,7 @@
 use crate::state::AnyStore;
 use anyhow::{Context, Result, anyhow};
 use berth_dokploy::Dokploy;
-use berth_engine::{Engine, Metrics, Parts};
+use berth_engine::{Engine, Identity, Metrics, Parts};
 use berth_model::Time;
 use berth_model::config::{Config, CredentialSource};
 use berth_ports::{Clock, World};
@@ -121,6 +121,11 @@ impl Observer for Counting {
             metrics.call_seconds.with_label_values(&[self.backend.as_str()]).observe(seconds);
         }
     }
+    fn waited(&self, seconds: f64) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.waits.with_label_values(&[self.backend.as_str()]).observe(seconds);
+        }
+    }
 }
 
 /// The accounts of the settings, and where their counts go once there is an engine. They are called only while the lead
@@ -163,6 +168,15 @@ pub fn vault(config: &Config) -> Result<Ring> {
         .with_context(|| format!("the vault's keys in {from} cannot be used; 'berth init' makes good ones"))
 }
 
+/// Holds the name of the Swarm service that this process runs in, where its manifest or stack file says so.
+pub const SERVICE: &str = "BERTH_SERVICE";
+
+/// The Swarm service that this process runs in. What Swarm did not fill in is no name.
+#[must_use]
+pub fn own_service() -> Option<String> {
+    std::env::var(SERVICE).ok().filter(|name| !name.is_empty() && !name.contains("{{"))
+}
+
 /// The engine over everything, with nothing wanted yet.
 ///
 /// # Errors
@@ -191,6 +205,10 @@ pub async fn engine(
         makes: in_flight * 8,
         settle: longest + Duration::from_secs(30),
         probes: 16,
+        identity: Identity {
+            named: config.itself.clone(),
+            service: own_service().map(|s| s.as_str().into()),
+        },
     };
     let parts = Parts {
         platforms,

@@ -48,6 +48,11 @@ fn cli() {
 }
 
 #[test]
+fn the_api() {
+    held("openapi.json", berth_cli::front::document());
+}
+
+#[test]
 fn metrics() {
     let mut out = String::from(
         "<!-- Made from crates/engine/src/metrics.rs: UPDATE=1 cargo test -p berth-cli --test docs -->\n\n# Metrics\n\n\

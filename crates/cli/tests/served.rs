@@ -6,6 +6,7 @@ use common::{Place, Ran, STACK, berth, steady};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 fn applied() -> Place {
     let place = Place::new();
@@ -124,6 +125,14 @@ fn doctor_tells_a_good_place_from_a_bad_one() {
     assert_eq!(ran.code, 1);
     assert!(ran.out.contains("user.createApiKey"), "the command that makes a good key: {}", ran.out);
     assert!(!ran.out.contains(&place.sim.member_key()), "the key itself is not shown");
+    let settings = std::fs::read_to_string(place.path().join("berth.yaml")).unwrap();
+    for (itself, said) in
+        [("blog/web", "it is app web of stack blog"), ("blog/daemon", "no manifest has such an app")]
+    {
+        place.write("berth.yaml", &format!("{settings}self: {itself}\n"));
+        let ran = place.run(&["doctor"]);
+        assert!(ran.out.contains(said), "{itself}: {}", ran.out);
+    }
 }
 
 #[test]
@@ -157,6 +166,33 @@ fn a_second_daemon_is_refused_and_the_first_stops_when_asked() {
     let mut rest = String::new();
     log.read_to_string(&mut rest).unwrap();
     assert!(rest.contains("stopped"), "{rest}");
+}
+
+#[test]
+fn a_supervisor_that_asks_is_told() {
+    let place = Place::new();
+    let path = place.path().join("notify");
+    let told = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    told.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let next = || {
+        let mut text = [0; 256];
+        let length = told.recv(&mut text).expect("it says something within a minute");
+        String::from_utf8_lossy(&text[..length]).trim().to_owned()
+    };
+    let mut daemon = berth(place.path())
+        .args(["run", "--no-live", "--listen", "127.0.0.1:0"])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "300000")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let first: Vec<String> = std::iter::repeat_with(next).take_while(|said| said != "READY=1").collect();
+    assert!(first.iter().all(|said| said == "WATCHDOG=1"), "{first:?}");
+    assert_eq!([next(), next(), next()], ["WATCHDOG=1"; 3], "and goes on");
+    let killed = std::process::Command::new("kill").arg(daemon.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    while next() != "STOPPING=1" {}
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
 }
 
 fn get(address: &str, path: &str) -> String {

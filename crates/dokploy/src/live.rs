@@ -93,6 +93,18 @@ fn update(status: UpdateStatus) -> UpdateState {
     }
 }
 
+/// Whether the answer of `docker.getConfig` is this network's.
+pub(crate) fn is_network(body: &[u8], name: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Network {
+        name: String,
+        #[serde(rename = "IPAM")]
+        _ipam: serde::de::IgnoredAny,
+    }
+    serde_json::from_slice(body).is_ok_and(|network: Network| network.name == name)
+}
+
 /// Reads `docker.getServiceContainersByAppName`.
 pub(crate) fn tasks(body: &[u8]) -> Result<Vec<Task>, PortError> {
     #[derive(Deserialize)]
@@ -173,6 +185,14 @@ pub(crate) fn log(body: &[u8]) -> Result<String, PortError> {
     Ok(redact::log_tail(&text, 12))
 }
 
+/// Reads `application.readLogs`: what a program wrote, as it wrote it.
+pub(crate) fn output(body: &[u8]) -> Result<String, PortError> {
+    if is_nothing(body) {
+        return Ok(String::new());
+    }
+    json("application.readLogs", body)
+}
+
 pub(crate) fn fuzz(data: &[u8]) {
     let _ = service(data);
     let _ = tasks(data);
@@ -180,6 +200,7 @@ pub(crate) fn fuzz(data: &[u8]) {
     let _ = jobs(b"[]", data, Time::default());
     let _ = routers(data);
     let _ = log(data);
+    let _ = output(data);
 }
 
 #[cfg(test)]

@@ -76,3 +76,17 @@ fn texts() {
     assert_eq!(log(b"\"one\\n\\ntoken=hunter2\\n\"").unwrap(), "one\ntoken= ***");
     assert_eq!(log(b"").unwrap(), "");
 }
+
+#[test]
+fn the_network_is_known_by_its_name_and_its_parts() {
+    let check = |body: &str, is: bool| {
+        assert_eq!(super::is_network(body.as_bytes(), "dokploy-network"), is, "{body}");
+    };
+    check(r#"{"Name": "dokploy-network", "IPAM": {"Config": []}}"#, true);
+    check(r#"{"Name": "other-network", "IPAM": {"Config": []}}"#, false);
+    // A service that somebody called like the network.
+    check(r#"{"Name": "dokploy-network", "Spec": {}}"#, false);
+    for nothing in ["", "null", "[]", "\"\"", "{"] {
+        check(nothing, false);
+    }
+}

@@ -4,7 +4,8 @@ use crate::adapter::{Inner, Services, query};
 use crate::batch::Query;
 use crate::fleet::{self, Lists};
 use crate::{detail, live};
-use berth_model::observed::{FleetView, Jobs, Seen};
+use berth_model::ids::ServiceName;
+use berth_model::observed::{FleetView, Jobs, Live, Seen};
 use berth_model::remote::{Fact, Read};
 use berth_ports::PortError;
 use berth_wire::{Lane, Transport};
@@ -96,6 +97,27 @@ impl<T: Transport> Inner<T> {
         self.room.get(ROOM_AGE, 0, look).await.ok().flatten()
     }
 
+    /// Whether Docker answers: the services' own network is always there.
+    async fn docker_answers(self: &Arc<Self>) -> Result<bool, PortError> {
+        let call = query("docker.getConfig").with("containerId", "dokploy-network");
+        let found = absent(self.ask(&call).await.map(|reply| reply.body))?;
+        Ok(found.is_some_and(|body| live::is_network(&body, "dokploy-network")))
+    }
+
+    /// A service that no list can be missing, since none lists anything: looked for while Docker answers before and
+    /// after.
+    async fn last_of_all(self: &Arc<Self>, service: &ServiceName) -> Result<Seen<Live>, PortError> {
+        if !self.docker_answers().await? {
+            return Ok(Seen::Unknown);
+        }
+        let call = query("docker.getConfig").with("containerId", service.as_str());
+        let found = absent(self.ask(&call).await.map(|reply| reply.body))?;
+        if let Some(live) = found.map(|body| live::service(&body)).transpose()?.flatten() {
+            return Ok(Seen::Present(live));
+        }
+        Ok(if self.docker_answers().await? { Seen::Absent } else { Seen::Unknown })
+    }
+
     async fn services_now(self: &Arc<Self>, max_age: Duration) -> Result<Services, PortError> {
         let look = || {
             let inner = Arc::clone(self);
@@ -148,8 +170,10 @@ impl<T: Transport> Inner<T> {
                 }
                 // Nothing may mean "no such service" and "Docker did not answer": the list of all tells them apart.
                 Ok(Fact::Live(match self.services_now(Duration::ZERO).await? {
-                    Seen::Present(services) if !services.contains_key(service) => Seen::Absent,
-                    _ => Seen::Unknown,
+                    Seen::Present(services) if services.contains_key(service) => Seen::Unknown,
+                    Seen::Present(_) => Seen::Absent,
+                    // An empty list says nothing: Docker may be away, or the last service of all may be gone.
+                    Seen::Absent | Seen::Unknown => self.last_of_all(service).await?,
                 }))
             }
             Read::Routers(id) => {
@@ -187,6 +211,15 @@ impl<T: Transport> Inner<T> {
             Read::Log(id) => {
                 let call = query("deployment.readLogs").with("deploymentId", id.as_str()).with("tail", "100");
                 Ok(Fact::Log(live::log(&self.ask(&call).await?.body)?))
+            }
+            Read::Output { app, lines, since } => {
+                let mut call = query("application.readLogs")
+                    .with("applicationId", app.as_str())
+                    .with("tail", (*lines).clamp(1, 10_000).to_string());
+                if let Some(since) = since {
+                    call = call.with("since", format!("{}s", since.as_secs().max(1)));
+                }
+                Ok(Fact::Output(live::output(&self.ask(&call).await?.body)?))
             }
         }
     }

@@ -118,6 +118,12 @@ fn prepare(write: &Write) -> Result<Option<Ready>, PortError> {
             json!({ "applicationId": app.as_str(), "title": token, "description": "Berth" }),
             Again::No,
         ),
+        // Another one of the same would restart it once more.
+        Write::Restart { app, service } => ready(
+            "application.reload",
+            json!({ "applicationId": app.as_str(), "appName": service.as_str() }),
+            Again::No,
+        ),
         Write::DeleteApp { id } => {
             ready("application.delete", json!({ "applicationId": id.as_str() }), Again::Yes)
         }

@@ -211,7 +211,7 @@ async fn an_older_server_is_used_for_what_it_can_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_docker_does_not_say_is_unknown_and_never_absent() {
+async fn a_service_is_absent_where_nothing_runs_only_while_docker_answers() {
     let w = world();
     let (_, service) = app(&w, "one").await;
     let live = Read::Live(service);
@@ -219,7 +219,7 @@ async fn what_docker_does_not_say_is_unknown_and_never_absent() {
     let Fact::Services(services) = w.dokploy.read(&Read::Services, Pace::Run).await.unwrap() else {
         panic!()
     };
-    // With nothing running, "not listed" and "no answer" look alike.
+    // With nothing running, "not listed" and "no answer" look alike in the list; the network tells them apart.
     assert!(services.is_unknown());
-    assert!(matches!(got, Fact::Live(Seen::Unknown)), "{got:?}");
+    assert!(matches!(got, Fact::Live(Seen::Absent)), "{got:?}");
 }

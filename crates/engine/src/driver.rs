@@ -23,6 +23,7 @@ enum Done {
     Requests,
     Follow,
     Probe,
+    Again,
 }
 
 impl<W: World> Engine<W> {
@@ -40,7 +41,15 @@ impl<W: World> Engine<W> {
         self.schedule_probes(start);
         loop {
             let now = Instant::now();
-            if !cancel.is_cancelled() {
+            self.turn();
+            if !cancel.is_cancelled() && self.state().doubt {
+                if work.is_empty() {
+                    work.push(Box::pin(async move {
+                        self.read_again().await;
+                        Done::Again
+                    }));
+                }
+            } else if !cancel.is_cancelled() {
                 for backend in self.parts.platforms.keys() {
                     if next_pass[backend] <= now && passing.insert(backend.clone()) {
                         next_pass.insert(backend.clone(), now + self.options.intervals.resync);
@@ -80,6 +89,16 @@ impl<W: World> Engine<W> {
                         Done::Probe
                     }));
                 }
+                // Health checks come first; half of the places are enough for what is in no hurry.
+                while probing < self.options.probes.div_ceil(2)
+                    && let Some((backend, spec)) = self.next_handshake()
+                {
+                    probing += 1;
+                    work.push(Box::pin(async move {
+                        self.probe(&backend, &spec).await;
+                        Done::Probe
+                    }));
+                }
             } else if work.is_empty() {
                 return;
             }
@@ -90,7 +109,7 @@ impl<W: World> Engine<W> {
                     Some(Done::Requests) => polling = false,
                     Some(Done::Follow) => following = false,
                     Some(Done::Probe) => probing -= 1,
-                    Some(Done::Run) | None => {}
+                    Some(Done::Run | Done::Again) | None => {}
                 },
                 () = self.stirred.notified(), if !cancel.is_cancelled() => {}
                 () = tokio::time::sleep_until(wake_at), if !cancel.is_cancelled() => {}

@@ -7,7 +7,9 @@ use crate::state::Place;
 use berth_model::condition::Phase;
 use berth_model::desired::{Desired, DesiredApp};
 use berth_model::field::{Field, text};
-use berth_model::ids::{AppName, BackendName, EnvironmentId, Key, OperationId, ProjectId};
+use berth_model::ids::{
+    AppId, AppName, BackendName, EnvironmentId, Key, OperationId, ProjectId, ServiceName,
+};
 use berth_model::mark::{self, Mark, MarkSeen, PlaceMark};
 use berth_model::observed::{Observed, SeenApp};
 use berth_model::record::{Intent, IntentTarget, ProjectRecord, Record, Rollout};
@@ -162,6 +164,7 @@ impl<W: World> Engine<W> {
             Step::Deploy { app, hash, restoring, attempt, .. } => {
                 self.deploy(doing, app, *hash, *restoring, *attempt).await
             }
+            Step::Restart { app, id, service } => self.restart_app(doing, app, id, service).await,
             Step::MoveApp { .. }
             | Step::UpdateApp { .. }
             | Step::CreateChild { .. }
@@ -415,6 +418,8 @@ impl<W: World> Engine<W> {
             entry.image = image;
             entry.live = None;
             entry.deploy_due = false;
+            // Its containers are new after it.
+            entry.restart = None;
             entry.rollout = Some(Box::new(Rollout {
                 hash,
                 token: token.clone(),
@@ -458,6 +463,37 @@ impl<W: World> Engine<W> {
                 }
             }
         }
+    }
+
+    /// An answer that is missing counts as one that came: a restart that did happen is not repeated, and one that did
+    /// not is asked for again by who missed it.
+    async fn restart_app(
+        &self,
+        doing: &mut Doing<'_>,
+        app: &AppName,
+        id: &AppId,
+        service: &ServiceName,
+    ) -> Result<Next, PortError> {
+        let write = Write::Restart { app: id.clone(), service: service.clone() };
+        // Of the daemon's own containers nobody hears the answer: its successor would restart them again.
+        if let Key::Stack(stack) = doing.key
+            && self.options.identity.of(stack, doing.record).as_ref() == Some(app)
+        {
+            if let Some(entry) = doing.record.apps.get_mut(app) {
+                entry.restart = None;
+            }
+            self.save(doing, Vec::new()).await?;
+        }
+        let result = self.call(doing, &write).await;
+        if matches!(result, Ok(_) | Err(PortError::Unknown { .. } | PortError::Refused { .. })) {
+            if let Some(entry) = doing.record.apps.get_mut(app) {
+                entry.restart = None;
+            }
+            // What runs is being replaced: it is looked at until it is up again.
+            self.state().transient(doing.key).verify = true;
+            self.save(doing, Vec::new()).await?;
+        }
+        result.map(|_| Next::Replan)
     }
 
     /// A change of an application that is there.
@@ -644,6 +680,7 @@ fn describe(write: &Write) -> String {
         Write::UpdateChild { key, .. } => format!("updated {key}"),
         Write::RemoveChild { key, .. } => format!("removed {key}"),
         Write::Deploy { app, .. } => format!("asked for a deployment of {app}"),
+        Write::Restart { app, .. } => format!("restarted application {app}"),
         Write::DeleteApp { id } => format!("deleted application {id}"),
     }
 }

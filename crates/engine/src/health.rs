@@ -5,7 +5,7 @@ use berth_model::ids::{AppName, Key};
 use berth_model::observed::ProbeResult;
 use berth_model::stack::{Https, Stack};
 use berth_model::step::ProbeSpec;
-use berth_ports::{Prober, World};
+use berth_ports::World;
 use tokio::time::Instant;
 
 /// Bad answers in a row before a stack is called unhealthy: one lost packet is not an outage.
@@ -53,7 +53,7 @@ impl<W: World> Engine<W> {
         let mut turned = false;
         if ready {
             for (app, spec) in probes(&stack) {
-                let result = self.parts.prober.probe(backend.as_str(), &spec).await;
+                let result = self.probe(&backend, &spec).await;
                 turned |= self.note_health(key, &app, &spec, &result);
             }
         }
@@ -70,25 +70,20 @@ impl<W: World> Engine<W> {
             }
             ProbeResult::Status { path, status } => (false, format!("{}{path} answers {status}", spec.host)),
             ProbeResult::NoAnswer(why) => (false, format!("{} does not answer: {why}", spec.host)),
+            // A condition of its own: `certificates`.
             ProbeResult::Certificate(_) => (true, String::new()),
         };
         let mut state = self.state();
         let transient = state.transient(key);
-        let certificate = match result {
-            ProbeResult::Certificate(why) => Some(format!("the certificate of {}: {why}", spec.host)),
-            _ => None,
-        };
-        let certificate_turned = transient.certificate.is_some() != certificate.is_some();
-        transient.certificate = certificate;
         let before = transient.health.get(app).is_none_or(|(ok, _)| *ok);
         let bad = if good { 0 } else { transient.bad.get(app).copied().unwrap_or(0) + 1 };
         transient.bad.insert(app.clone(), bad);
         let ok = bad < BAD_IN_A_ROW;
         if ok && !good {
-            return certificate_turned;
+            return false;
         }
         transient.health.insert(app.clone(), (ok, message));
-        before != ok || certificate_turned
+        before != ok
     }
 }
 

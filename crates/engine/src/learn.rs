@@ -5,8 +5,8 @@ use berth_model::Time;
 use berth_model::condition::Reason;
 use berth_model::desired::Desired;
 use berth_model::field::{Field, text};
-use berth_model::ids::Key;
-use berth_model::record::{IntentTarget, ProjectRecord, Record, Tombstone, Version};
+use berth_model::ids::{AppName, Key};
+use berth_model::record::{AppRecord, IntentTarget, ProjectRecord, Record, Tombstone, Version};
 use berth_model::step::{Learned, Plan};
 use berth_ports::{Change, World};
 
@@ -28,6 +28,39 @@ impl<W: World> Engine<W> {
             }
         }
         changes
+    }
+
+    /// Nothing of an app is left. Where it was undone since it failed, it stays on record that it failed: what is still
+    /// wanted would be made again at once, to fail again.
+    fn drop_app(&self, key: &Key, record: &mut Record, app: &AppName, now: Time) {
+        let mut state = self.state();
+        let Some(entry) = record.apps.get_mut(app) else {
+            state.transient(key).fresh_after = now;
+            return;
+        };
+        let wanted = match key {
+            Key::Stack(name) => state.wanted.stacks.get(name).is_some_and(|s| s.apps.contains_key(app)),
+            Key::Project(_) => false,
+        };
+        let undone = entry.id.is_none() || entry.deleted_at.is_some();
+        let kept =
+            (wanted && undone && entry.good.is_none() && entry.quarantined.is_some()).then(|| AppRecord {
+                quarantined: entry.quarantined,
+                quarantine_reason: entry.quarantine_reason.clone(),
+                ..AppRecord::default()
+            });
+        if kept.as_ref() == Some(entry) {
+            return;
+        }
+        let transient = state.transient(key);
+        if let Some(id) = &entry.id {
+            transient.overlay.remove(id);
+        }
+        transient.fresh_after = now;
+        match kept {
+            Some(kept) => **entry = kept,
+            None => drop(record.apps.remove(app)),
+        }
     }
 
     fn learn(
@@ -69,19 +102,9 @@ impl<W: World> Engine<W> {
                     entry.children.remove(child);
                 }
             }
-            Learned::GoneApp { app } | Learned::Forget { app } => {
-                if let Some(entry) = record.apps.remove(app)
-                    && let Some(id) = entry.id
-                {
-                    self.state().transient(key).overlay.remove(&id);
-                }
-                self.state().transient(key).fresh_after = now;
-            }
+            Learned::GoneApp { app } | Learned::Forget { app } => self.drop_app(key, record, app, now),
             Learned::Orphaned { app, service } => {
-                if let Some(id) = record.apps.remove(app).and_then(|entry| entry.id) {
-                    self.state().transient(key).overlay.remove(&id);
-                }
-                self.state().transient(key).fresh_after = now;
+                self.drop_app(key, record, app, now);
                 let command = format!("docker service rm {service}");
                 changes.push(self.event(
                     key,

@@ -4,16 +4,19 @@
 //! everything at once, which is what a crash does.
 
 mod backoff;
+mod certificates;
 mod commit;
 mod driver;
 mod execute;
 mod follow;
 mod health;
+mod itself;
 mod learn;
 mod look;
 mod metrics;
 mod pass;
 mod queue;
+mod removal;
 mod requests;
 mod run;
 mod state;
@@ -22,17 +25,24 @@ mod think;
 mod version;
 mod view;
 
-pub use metrics::{METRICS, Metrics, standing_by};
+pub use itself::Identity;
+pub use metrics::{METRICS, Metrics, standing_by, turns};
 pub use queue::Lane;
 pub use state::{BackendOptions, Options};
-pub use view::{Event, HoldView, Planned};
+pub use view::{Event, HoldView, Planned, Proposal};
 
 use berth_model::ids::{BackendName, Key};
 use berth_ports::{Clock, PortError, Store, World};
 use state::State;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::time::Instant;
+
+/// A loop that did not turn for this long hangs.
+const STANDS_STILL: Duration = Duration::from_secs(30);
 
 /// What the engine works with.
 pub struct Parts<W: World> {
@@ -65,6 +75,9 @@ pub struct Engine<W: World> {
     /// A place that more than one stack may make is not being made any more.
     places: Notify,
     events: broadcast::Sender<berth_model::event::Event>,
+    /// When it was made, and how many milliseconds after that its loop last turned.
+    made: Instant,
+    turned: AtomicU64,
 }
 
 /// Why the engine cannot go on.
@@ -96,6 +109,8 @@ impl<W: World> Engine<W> {
             stirred: Notify::new(),
             places: Notify::new(),
             events,
+            made: Instant::now(),
+            turned: AtomicU64::new(0),
         }))
     }
 
@@ -103,6 +118,19 @@ impl<W: World> Engine<W> {
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+
+    /// The loop turns once more.
+    pub(crate) fn turn(&self) {
+        let since = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned.store(since, Ordering::Relaxed);
+    }
+
+    /// Whether the loop turned lately. It turns every second, whatever it waits for; one that does not hangs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let last = Duration::from_millis(self.turned.load(Ordering::Relaxed));
+        self.made.elapsed().saturating_sub(last) < STANDS_STILL
     }
 
     /// Held for a few map operations at a time, never across an await.

@@ -6,7 +6,7 @@ use berth_model::ids::{BackendName, Key};
 use berth_model::observed::{FleetView, Observed};
 use berth_model::remote::{Fact, Read};
 use berth_model::step::{Plan, Step};
-use berth_ports::{Pace, Platform, PortError, Prober, Registry, World};
+use berth_ports::{Pace, Platform, PortError, Registry, World};
 use futures::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,7 @@ impl<W: World> Engine<W> {
         for step in &plan.steps {
             match step {
                 Step::Probe { app, probe } => {
-                    let result = self.parts.prober.probe(backend.as_str(), probe).await;
+                    let result = self.probe(backend, probe).await;
                     observed.probes.insert(app.clone(), result);
                 }
                 Step::CheckImage { image, auth } => {

@@ -1,6 +1,7 @@
 //! The metrics: controller-runtime's names where the meaning is the same, Berth's own under `berth_`. Every label set
 //! is bounded and made at start; none has a stack's name.
 
+use crate::certificates::Standing;
 use crate::queue::Lane;
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -27,11 +28,41 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
         &["backend"],
         "How long calls took, waiting for a permit excluded.",
     ),
+    (
+        "berth_backend_wait_seconds",
+        "histogram",
+        &["backend"],
+        "How long requests waited for a place among those in flight (inFlight in berth.yaml).",
+    ),
     ("berth_backend_requests_total", "counter", &["backend"], "HTTP requests to a backend; a batch is one."),
     ("berth_backend_breaker_open", "gauge", &["backend"], "1 while the breaker is not closed."),
     ("berth_backend_in_flight", "gauge", &["backend"], "Calls in flight."),
+    (
+        "berth_backend_addresses",
+        "gauge",
+        &["backend"],
+        "Addresses that the services' network has in all; absent where that is not known.",
+    ),
+    (
+        "berth_backend_room",
+        "gauge",
+        &["backend"],
+        "Addresses left for new services and tasks; absent where that is not known.",
+    ),
     ("berth_stacks", "gauge", &["state"], "Stacks by state: ready, reconciling, stalled, unknown."),
     ("berth_unhealthy", "gauge", &[], "Stacks whose health check does not pass."),
+    (
+        "berth_certificates",
+        "gauge",
+        &["backend", "state"],
+        "Hosts with HTTPS by their certificate: ok, expiring_14d, expiring_3d, expired, pending, unseen.",
+    ),
+    (
+        "berth_certificate_expiry_timestamp_seconds",
+        "gauge",
+        &["backend"],
+        "When the first certificate expires, in seconds since 1970; absent where none was seen.",
+    ),
     ("berth_unknown_intents", "gauge", &[], "Creates that were sent and not answered."),
     ("berth_rollouts_total", "counter", &["outcome"], "Rollouts by outcome: good, failed, restored."),
     ("berth_steps_total", "counter", &["step", "outcome"], "Steps that changed the outside."),
@@ -45,17 +76,39 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
     ("berth_store_errors_total", "counter", &[], "Transactions that failed."),
     ("berth_orphans", "gauge", &[], "Services that were deleted and still run."),
     (LEADER, "gauge", &[], "1 where this daemon leads; alone it always does."),
+    (STORE_UP, "gauge", &[], "1 while the state store answers and takes what is written."),
+    (
+        LOST,
+        "counter",
+        &[],
+        "Leads that ended because the lease could not be renewed in time. Only where daemons take turns.",
+    ),
 ];
 
 const LEADER: &str = "berth_leader";
+const STORE_UP: &str = "berth_store_up";
+const LOST: &str = "berth_lease_lost_total";
 
-/// What a daemon shows that stands by: that it does not lead.
+fn help(name: &str) -> &'static str {
+    METRICS.iter().find(|m| m.0 == name).map_or("", |m| m.3)
+}
+
+/// What a daemon shows that does not lead: that it does not, and whether the state store answers.
 #[must_use]
-pub fn standing_by() -> Registry {
+pub fn standing_by(store_up: bool) -> Registry {
     let registry = Registry::new();
-    let help = METRICS.iter().find(|m| m.0 == LEADER).map_or("", |m| m.3);
-    register(&registry, IntGauge::new(LEADER, help));
+    for (name, value) in [(LEADER, false), (STORE_UP, store_up)] {
+        register(&registry, IntGauge::new(name, help(name))).set(i64::from(value));
+    }
     registry
+}
+
+/// What a daemon that takes turns shows whoever leads: the leads that it lost.
+#[must_use]
+pub fn turns() -> (Registry, IntCounter) {
+    let registry = Registry::new();
+    let lost = register(&registry, IntCounter::new(LOST, help(LOST)));
+    (registry, lost)
 }
 
 /// The metrics of one engine.
@@ -70,11 +123,16 @@ pub struct Metrics {
     pub workers: IntGaugeVec,
     pub calls: IntCounterVec,
     pub call_seconds: HistogramVec,
+    pub waits: HistogramVec,
     pub requests: IntCounterVec,
     pub breaker: IntGaugeVec,
     pub in_flight: IntGaugeVec,
+    pub addresses: IntGaugeVec,
+    pub room: IntGaugeVec,
     pub stacks: IntGaugeVec,
     pub unhealthy: IntGauge,
+    pub certificates: IntGaugeVec,
+    pub certificate_expiry: GaugeVec,
     pub unknown: IntGauge,
     pub rollouts: IntCounterVec,
     pub steps: IntCounterVec,
@@ -88,6 +146,7 @@ pub struct Metrics {
     pub store_errors: IntCounter,
     pub orphans: IntGauge,
     pub leader: IntGauge,
+    pub store_up: IntGauge,
 }
 
 /// From a poll to what a person would call slow: holds 60 s and 180 s, which alert rules ask for.
@@ -143,11 +202,16 @@ impl Metrics {
             workers: make!(IntGaugeVec, vec "controller_runtime_active_workers"),
             calls: make!(IntCounterVec, vec "berth_backend_calls_total"),
             call_seconds: histograms("berth_backend_call_seconds"),
+            waits: histograms("berth_backend_wait_seconds"),
             requests: make!(IntCounterVec, vec "berth_backend_requests_total"),
             breaker: make!(IntGaugeVec, vec "berth_backend_breaker_open"),
             in_flight: make!(IntGaugeVec, vec "berth_backend_in_flight"),
+            addresses: make!(IntGaugeVec, vec "berth_backend_addresses"),
+            room: make!(IntGaugeVec, vec "berth_backend_room"),
             stacks: make!(IntGaugeVec, vec "berth_stacks"),
             unhealthy: make!(IntGauge, "berth_unhealthy"),
+            certificates: make!(IntGaugeVec, vec "berth_certificates"),
+            certificate_expiry: make!(GaugeVec, vec "berth_certificate_expiry_timestamp_seconds"),
             unknown: make!(IntGauge, "berth_unknown_intents"),
             rollouts: make!(IntCounterVec, vec "berth_rollouts_total"),
             steps: make!(IntCounterVec, vec "berth_steps_total"),
@@ -161,10 +225,12 @@ impl Metrics {
             store_errors: make!(IntCounter, "berth_store_errors_total"),
             orphans: make!(IntGauge, "berth_orphans"),
             leader: make!(IntGauge, "berth_leader"),
+            store_up: make!(IntGauge, "berth_store_up"),
             registry,
         };
         // There is an engine only where there is a lead.
         m.leader.set(1);
+        m.store_up.set(1);
         for state in ["ready", "reconciling", "stalled", "unknown"] {
             m.stacks.with_label_values(&[state]);
         }
@@ -186,8 +252,28 @@ impl Metrics {
             m.held.with_label_values(&[backend]);
             m.workers.with_label_values(&[backend]);
             m.lateness.with_label_values(&[backend]);
+            for standing in Standing::ALL {
+                m.certificates.with_label_values(&[backend, standing.as_str()]);
+            }
         }
         m
+    }
+
+    /// The addresses that an account's network has and has left. What is not known is not shown.
+    pub(crate) fn room(&self, backend: &str, known: Option<(u64, u64)>) {
+        let labels = &[backend];
+        match known {
+            Some((usable, left)) => {
+                let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+                self.addresses.with_label_values(labels).set(number(usable));
+                self.room.with_label_values(labels).set(number(left));
+            }
+            None => {
+                // An error means that it was not shown.
+                let _ = self.addresses.remove_label_values(labels);
+                let _ = self.room.remove_label_values(labels);
+            }
+        }
     }
 }
 
@@ -207,11 +293,18 @@ mod tests {
     #[test]
     fn every_metric_is_made_and_listed() {
         let metrics = Metrics::new(["main"].into_iter());
+        let families = [metrics.registry.gather(), turns().0.gather()].concat();
         let mut text = String::new();
-        prometheus::TextEncoder::new().encode_utf8(&metrics.registry.gather(), &mut text).unwrap();
+        prometheus::TextEncoder::new().encode_utf8(&families, &mut text).unwrap();
         for (name, ..) in METRICS {
             let unlabelled = text.contains(&format!("# TYPE {name} "));
-            let vec_without_children = ["berth_backend_calls_total", "berth_steps_total"].contains(name)
+            let vec_without_children = [
+                "berth_backend_calls_total",
+                "berth_steps_total",
+                "berth_backend_addresses",
+                "berth_backend_room",
+            ]
+            .contains(name)
                 || name.ends_with("_seconds");
             assert!(unlabelled || vec_without_children, "{name}");
         }

@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::queue::Lane;
+use crate::removal::Removal;
 use crate::run::is_marked;
 use crate::state::State;
 use berth_model::condition::Reason;
@@ -10,7 +11,8 @@ use berth_model::mark::MarkSeen;
 use berth_model::observed::FleetView;
 use berth_plan::{Guard, Verdict, environment, guard, idle_environments, judge};
 use berth_ports::{Change, Platform, PortError, Trust, Wanted, World};
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ impl<W: World> Engine<W> {
             Ok(view) => self.judge_all(backend, &view).await,
             Err(error) => tracing::warn!(%backend, %error, "the account could not be looked at"),
         }
+        self.review_certificates(backend);
         self.gauges();
         self.metrics
             .pass_seconds
@@ -104,6 +107,9 @@ impl<W: World> Engine<W> {
             let change = self.event(&key, true, Reason::Held, message);
             if let Err(error) = self.commit(vec![change]).await {
                 tracing::warn!(%error, "an event could not be written down");
+                if let Some(account) = self.state().accounts.get_mut(backend) {
+                    account.told = None;
+                }
             }
         }
         for (key, why) in woken {
@@ -146,27 +152,29 @@ impl<W: World> Engine<W> {
             let mut state = self.state();
             let old = std::mem::replace(&mut state.wanted, wanted.clone());
             let first = old.trust == Trust::Unknown && old.stacks.is_empty() && old.projects.is_empty();
-            let mut changed: BTreeSet<Key> = BTreeSet::new();
-            for (name, stack) in &wanted.stacks {
-                if old.stacks.get(name).is_none_or(|o| !Arc::ptr_eq(o, stack) && o != stack) {
-                    changed.insert(Key::Stack(name.clone()));
-                }
+            let stacks = differences(&old.stacks, &wanted.stacks, |a, b| Arc::ptr_eq(a, b) || a == b);
+            let projects = differences(&old.projects, &wanted.projects, |a, b| Arc::ptr_eq(a, b) || a == b);
+            // Who edits one of many changes nothing about what is there and what is to go.
+            let is_edit = !first
+                && !stacks.moved
+                && !projects.moved
+                && old.trust == wanted.trust
+                && old.removed == wanted.removed
+                && old.invalid == wanted.invalid;
+            let follows = |of: &Wanted, name: &StackName| {
+                of.stacks.get(name).is_some_and(|s| s.apps.values().any(|a| a.follow.is_some()))
+            };
+            if !is_edit || stacks.keys.iter().any(|name| follows(&old, name) || follows(&wanted, name)) {
+                state.set_followed();
             }
-            for (name, project) in &wanted.projects {
-                if old.projects.get(name).is_none_or(|o| o != project) {
-                    changed.insert(Key::Project(name.clone()));
-                }
+            let mut changed: BTreeSet<Key> = stacks.keys.into_iter().map(Key::Stack).collect();
+            changed.extend(projects.keys.into_iter().map(Key::Project));
+            if !is_edit {
+                let known = state.records.keys().filter(|k| !state.is_wanted(k));
+                let invalid = old.invalid.keys().chain(wanted.invalid.keys());
+                let invalid = invalid.filter(|k| old.invalid.get(k) != wanted.invalid.get(k));
+                changed.extend(known.chain(invalid).cloned());
             }
-            let known = state.records.keys().chain(old.invalid.keys()).chain(wanted.invalid.keys()).cloned();
-            let vanished = old.stacks.keys().map(|n| Key::Stack(n.clone()));
-            let vanished = vanished.chain(old.projects.keys().map(|n| Key::Project(n.clone())));
-            for key in known.chain(vanished).collect::<Vec<_>>() {
-                let invalid_changed = old.invalid.get(&key) != wanted.invalid.get(&key);
-                if !state.is_wanted(&key) || invalid_changed {
-                    changed.insert(key);
-                }
-            }
-            state.set_followed();
             state.unjudged.extend(changed.iter().cloned());
             if !first {
                 let now = tokio::time::Instant::now();
@@ -174,8 +182,10 @@ impl<W: World> Engine<W> {
                     state.changed.insert(key.clone(), now);
                 }
             }
-            for backend in state.accounts.keys().cloned().collect::<Vec<_>>() {
-                state.guard(&backend);
+            if !is_edit {
+                for backend in state.accounts.keys().cloned().collect::<Vec<_>>() {
+                    state.guard(&backend);
+                }
             }
             // Whoever led before may have sent them: what became of them is found out first.
             let open: BTreeSet<Key> = state.intents.values().map(|i| i.key.clone()).collect();
@@ -237,6 +247,8 @@ impl<W: World> Engine<W> {
         for (backend, account) in &state.accounts {
             let held = account.hold.as_ref().map_or(0, |h| h.removing.union(&h.recreating).count());
             self.metrics.held.with_label_values(&[backend.as_str()]).set(number(held));
+            let usable = account.view.as_ref().and_then(|v| v.network.present()).map(|n| n.usable);
+            self.metrics.room(backend.as_str(), usable.zip(account.room(None)));
         }
         drop(state);
         for (backend, platform) in &self.parts.platforms {
@@ -248,15 +260,56 @@ impl<W: World> Engine<W> {
     }
 }
 
+/// How two sets of what is wanted differ.
+struct Differences<K> {
+    /// What changed, came or went.
+    keys: Vec<K>,
+    /// Something came or went.
+    moved: bool,
+}
+
+/// Both are walked once, side by side: most of what is wanted is what was wanted.
+fn differences<K: Ord + Clone, V>(
+    old: &BTreeMap<K, V>,
+    new: &BTreeMap<K, V>,
+    same: impl Fn(&V, &V) -> bool,
+) -> Differences<K> {
+    let mut found = Differences { keys: Vec::new(), moved: false };
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return found,
+        };
+        let before = if order.is_le() { old.next() } else { None };
+        let after = if order.is_ge() { new.next() } else { None };
+        match (before, after) {
+            (Some((_, a)), Some((_, b))) if same(a, b) => {}
+            (before, after) => {
+                found.moved |= order.is_ne();
+                found.keys.extend(before.or(after).map(|(key, _)| key.clone()));
+            }
+        }
+    }
+}
+
 /// Stacks that only their marks know: the store was lost, and their manifests are gone.
 fn unknown_stacks(state: &State, view: &FleetView) -> Vec<StackName> {
-    if state.wanted.trust != Trust::Complete {
-        return Vec::new();
-    }
+    let asked = |key: &Key| state.wanted.removed.as_ref().is_some_and(|removed| removed.contains(key));
+    let complete = match state.wanted.trust {
+        Trust::Unknown => return Vec::new(),
+        Trust::Complete => true,
+        Trust::Partial { .. } => false,
+    };
     let renamed = state.former_names();
     let is_unknown = |stack: &StackName| {
         let key = Key::Stack(stack.clone());
-        !state.records.contains_key(&key) && !state.is_wanted(&key) && !renamed.contains(stack)
+        (complete || asked(&key))
+            && !state.records.contains_key(&key)
+            && !state.is_wanted(&key)
+            && !renamed.contains(stack)
     };
     let apps = view.apps.iter().filter_map(|a| match &a.mark {
         MarkSeen::Ours(mark) => Some(&mark.stack),
@@ -356,7 +409,7 @@ impl State {
             }
             all.insert(name.clone());
             if !self.wanted.stacks.contains_key(name) && !taken_over.contains(name) {
-                if self.wanted.trust != Trust::Unknown && !self.wanted.invalid.contains_key(key) {
+                if self.removal(key, record.origin.as_ref()) == Removal::Meant {
                     removing.insert(name.clone());
                 }
             } else if let Some(view) = &view {
@@ -374,7 +427,9 @@ impl State {
         if let Some(view) = &view {
             for name in unknown_stacks(self, view) {
                 all.insert(name.clone());
-                removing.insert(name);
+                if self.removal(&Key::Stack(name.clone()), None) == Removal::Meant {
+                    removing.insert(name);
+                }
             }
         }
         all.extend(

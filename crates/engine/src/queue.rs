@@ -240,6 +240,11 @@ impl Queue {
         self.waiting.values().filter(|w| w.lane == lane).count()
     }
 
+    /// Nothing runs and nothing waits for a run, apart from this key.
+    pub(crate) fn is_idle_but_for(&self, key: &Key) -> bool {
+        self.waiting.keys().chain(self.running.keys()).all(|k| k == key)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty()
     }

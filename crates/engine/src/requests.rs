@@ -4,7 +4,7 @@ use crate::Engine;
 use crate::queue::Lane;
 use berth_model::condition::Reason;
 use berth_model::event::Request;
-use berth_model::ids::Key;
+use berth_model::ids::{AppName, Key};
 use berth_ports::{Answer, Change, PortError, Query, Store, World};
 
 impl<W: World> Engine<W> {
@@ -28,11 +28,7 @@ impl<W: World> Engine<W> {
             let mut changes = self.carry_out(&request).await?;
             changes.push(Change::RequestsDone(number));
             self.commit(changes).await?;
-            if let Request::Reconcile { key, .. }
-            | Request::Pause { key }
-            | Request::Resume { key }
-            | Request::Rollback { key, .. } = &request
-            {
+            if let Some(key) = request.key() {
                 self.wake(key, Lane::Change, "a person asked");
             }
         }
@@ -84,7 +80,30 @@ impl<W: World> Engine<W> {
                 Ok(changes)
             }
             Request::Rollback { key, to } => self.roll_back(key, *to).await,
+            Request::Restart { key, app } => Ok(self.restart(key, app.as_ref())),
         }
+    }
+
+    /// Remembered until it is done: a run that is under way, or a rollout, comes first.
+    fn restart(&self, key: &Key, app: Option<&AppName>) -> Vec<Change> {
+        let known = self.state().records.get(key).cloned();
+        let Some(mut record) = known else {
+            return Vec::new();
+        };
+        let now = self.now();
+        let mut names = Vec::new();
+        for (name, entry) in &mut record.apps {
+            if app.is_none_or(|a| a == name) && entry.id.is_some() && entry.deleted_at.is_none() {
+                entry.restart = Some(now);
+                names.push(name.to_string());
+            }
+        }
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let message = format!("a restart of {} was asked for", names.join(", "));
+        let event = self.event(key, false, Reason::Progressing, message);
+        vec![Change::Record(key.clone(), record), event]
     }
 
     fn set_paused(&self, key: &Key, paused: bool) -> Result<Vec<Change>, PortError> {

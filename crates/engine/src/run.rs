@@ -5,6 +5,7 @@
 use crate::execute::{Doing, Next};
 use crate::queue::{Lane, Turn};
 use crate::think::Thought;
+use crate::view::Proposal;
 use crate::{Engine, backoff};
 use berth_model::condition::Reason;
 use berth_model::desired::Desired;
@@ -54,7 +55,7 @@ impl<W: World> Engine<W> {
             .with_label_values(&[turn.lane.as_str()])
             .observe(started.duration_since(turn.since).as_secs_f64());
         let ended = self.turns(backend, &turn).await;
-        let next = self.after(&turn, &ended);
+        let mut next = self.after(&turn, &ended);
         let result = match (&ended.error, &next) {
             (Some(_), _) => "error",
             (None, Some(_)) => "requeue",
@@ -63,14 +64,18 @@ impl<W: World> Engine<W> {
         let kind = if matches!(turn.key, Key::Stack(_)) { "stack" } else { "project" };
         self.metrics.runs.with_label_values(&[kind, result]).inc();
         self.metrics.run_seconds.with_label_values(&[kind]).observe(started.elapsed().as_secs_f64());
-        if let Err(error) = self.publish(&turn, &ended, next.as_ref(), started.elapsed()).await {
+        let published = self.publish(&turn, &ended, next.as_ref(), started.elapsed()).await;
+        if let Err(error) = &published {
             tracing::warn!(key = %turn.key, %error, "the outcome of a run could not be written down");
+            // What is published is old until it can be.
+            let soon = (backoff::delay(1, self.roll()), Lane::Retry, "its outcome was not written down");
+            next = Some(next.filter(|(delay, ..)| *delay <= soon.0).unwrap_or(soon));
         }
         if ended.gone || (matches!(turn.key, Key::Project(_)) && !ended.did.is_empty()) {
             self.wake_waiting(backend, &turn.key);
         }
         let mut state = self.state();
-        if ended.error.is_none() {
+        if ended.error.is_none() && published.is_ok() {
             state.unjudged.remove(&turn.key);
         }
         state.rests(&turn.key);
@@ -146,18 +151,20 @@ impl<W: World> Engine<W> {
         let mut place = None;
         for _ in 0..TURNS {
             let end = |plan, desired, error, did, gone| Ended { plan, desired, error, did, gone };
-            if self.state().stopping {
-                return end(Plan::default(), desired, Some(stopping()), did, false);
+            if let Some(why) = self.halted() {
+                return end(Plan::default(), desired, Some(why), did, false);
             }
             let fleet = match self.view(backend, &turn.key).await {
                 Ok(view) => view,
                 Err(error) => return end(Plan::default(), desired, Some(error), did, false),
             };
             self.set_fleet(&turn.key, &mut observed, fleet);
-            let Some(mut record) = self.adopt_record(backend, &turn.key, &observed).await else {
-                return end(Plan::default(), None, None, did, true);
+            let mut record = match self.adopt_record(backend, &turn.key, &observed).await {
+                Ok(Some(record)) => record,
+                Ok(None) => return end(Plan::default(), None, None, did, true),
+                Err(error) => return end(Plan::default(), None, Some(error), did, false),
             };
-            let thought = self.think(&turn.key, &mut record, &mut observed).await;
+            let thought = self.think(&turn.key, &Proposal::AsWanted, &mut record, &mut observed, false).await;
             let Thought { plan, desired: compiled } = match thought {
                 Ok(thought) => thought,
                 Err(error) => return end(Plan::default(), desired, Some(error), did, false),
@@ -207,7 +214,12 @@ impl<W: World> Engine<W> {
     }
 
     /// The record of the key, made where there is none; `None`: there is nothing to do about this key.
-    async fn adopt_record(&self, backend: &BackendName, key: &Key, observed: &Observed) -> Option<Record> {
+    async fn adopt_record(
+        &self,
+        backend: &BackendName,
+        key: &Key,
+        observed: &Observed,
+    ) -> Result<Option<Record>, PortError> {
         let (known, wanted, formerly) = {
             let state = self.state();
             let formerly = match key {
@@ -220,16 +232,16 @@ impl<W: World> Engine<W> {
             // What carries this name's marks is the heir's: nothing of it is ever removed under the old name.
             self.inherit(key, &heir).await?;
             self.wake(&heir, Lane::Change, "it takes over another name");
-            return None;
+            return Ok(None);
         }
         if let Some(record) = known {
-            return self.generation(key, record).await;
+            return self.generation(key, record).await.map(Some);
         }
         if let Some(old) = formerly.map(Key::Stack)
             && !self.state().is_wanted(&old)
             && let Some(record) = self.inherit(&old, key).await?
         {
-            return self.generation(key, record).await;
+            return self.generation(key, record).await.map(Some);
         }
         let marked = match key {
             Key::Stack(name) => {
@@ -238,9 +250,10 @@ impl<W: World> Engine<W> {
             Key::Project(_) => false,
         };
         if !(wanted || marked) {
-            return None;
+            return Ok(None);
         }
-        self.generation(key, Record { backend: Some(backend.clone()), ..Record::default() }).await
+        let record = Record { backend: Some(backend.clone()), ..Record::default() };
+        self.generation(key, record).await.map(Some)
     }
 
     /// The stack that takes over this one, which is not wanted under its old name any more.
@@ -254,14 +267,14 @@ impl<W: World> Engine<W> {
     }
 
     /// A rename: the record moves in one transaction, and the marks follow. An heir that has a record of its own keeps
-    /// it, and finds what is there by the marks. `None`: the store did not take it.
-    async fn inherit(&self, old: &Key, heir: &Key) -> Option<Option<Record>> {
+    /// it, and finds what is there by the marks. `None`: nothing is recorded under the old name.
+    async fn inherit(&self, old: &Key, heir: &Key) -> Result<Option<Record>, PortError> {
         let (old_record, own) = {
             let state = self.state();
             (state.records.get(old).map(|r| (**r).clone()), state.records.contains_key(heir))
         };
         let Some(mut record) = old_record else {
-            return Some(None);
+            return Ok(None);
         };
         for (_, app) in &mut record.apps {
             app.applied = None;
@@ -270,25 +283,25 @@ impl<W: World> Engine<W> {
         if !own {
             changes.push(Change::Record(heir.clone(), Box::new(record.clone())));
         }
-        self.commit(changes).await.ok()?;
-        Some(Some(record))
+        self.commit(changes).await?;
+        Ok(Some(record))
     }
 
     /// Moves the generation when the spec is not what it was.
-    async fn generation(&self, key: &Key, mut record: Record) -> Option<Record> {
+    async fn generation(&self, key: &Key, mut record: Record) -> Result<Record, PortError> {
         let (spec, origin, deletes) = {
             let state = self.state();
             match key {
                 Key::Stack(name) => {
                     let Some(stack) = state.wanted.stacks.get(name).cloned() else {
-                        return Some(record);
+                        return Ok(record);
                     };
                     drop(state);
                     (self.spec_hash(&*stack), stack.origin.clone(), false)
                 }
                 Key::Project(name) => {
                     let Some(project) = state.wanted.projects.get(name).cloned() else {
-                        return Some(record);
+                        return Ok(record);
                     };
                     drop(state);
                     (self.spec_hash(&*project), project.origin.clone(), project.delete)
@@ -301,7 +314,7 @@ impl<W: World> Engine<W> {
             && record.deletes == deletes
             && record.backend == backend
         {
-            return Some(record);
+            return Ok(record);
         }
         if record.spec != Some(spec) {
             record.generation += 1;
@@ -313,8 +326,8 @@ impl<W: World> Engine<W> {
         record.origin = Some(origin);
         record.deletes = deletes;
         record.backend = backend;
-        self.commit(vec![Change::Record(key.clone(), Box::new(record.clone()))]).await.ok()?;
-        Some(record)
+        self.commit(vec![Change::Record(key.clone(), Box::new(record.clone()))]).await?;
+        Ok(record)
     }
 
     /// A hash of a manifest: of everything in it but the place where it stands.
@@ -389,8 +402,8 @@ impl<W: World> Engine<W> {
             Doing { key, backend, desired, record, observed, did, project: None, environment: None };
         let mut touched = false;
         for (at, step) in plan.steps.iter().enumerate() {
-            if self.state().stopping {
-                return Err(stopping());
+            if let Some(why) = self.halted() {
+                return Err(why);
             }
             let last = plan.is_last_of_app(at);
             touched = true;
@@ -470,10 +483,6 @@ enum Went {
     Again,
     /// Nothing more to do now.
     Rest,
-}
-
-pub(crate) fn stopping() -> PortError {
-    PortError::Retry { after: None, why: "the daemon is stopping".to_owned() }
 }
 
 /// Facts that our own writes made old.

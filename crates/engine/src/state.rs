@@ -32,6 +32,8 @@ pub struct Options {
     pub settle: Duration,
     /// Health checks at once.
     pub probes: usize,
+    /// Which app this daemon is.
+    pub identity: crate::itself::Identity,
 }
 
 /// Settings of one account.
@@ -59,6 +61,10 @@ pub(crate) struct State {
     /// Tags that are followed, by image.
     pub(crate) followed: BTreeMap<String, crate::follow::Followed>,
     pub(crate) stopping: bool,
+    /// A commit was not answered: memory and store may differ.
+    pub(crate) doubt: bool,
+    /// Why the last commit failed, if it did.
+    pub(crate) store_trouble: Option<String>,
     /// Keys that no run has judged since they last changed, or since the start.
     pub(crate) unjudged: BTreeSet<Key>,
     /// When the wanted set last changed, for the time from change to first call.
@@ -70,6 +76,8 @@ pub(crate) struct State {
     pub(crate) made: BTreeMap<Place, Time>,
     pub(crate) probes: BTreeMap<(Instant, Key), ()>,
     pub(crate) probe_of: HashMap<Key, Instant>,
+    /// Looks at certificates that nothing else would show.
+    pub(crate) handshakes: crate::certificates::Handshakes,
 }
 
 /// A project or environment of an account.
@@ -128,6 +136,17 @@ pub(crate) struct Account {
     pub(crate) next_pass: Option<Instant>,
     /// A pass has judged the account since the start.
     pub(crate) passed: bool,
+    /// Its hosts' certificates, as they were last seen.
+    pub(crate) certificates: crate::certificates::Certificates,
+}
+
+impl Account {
+    /// Addresses left for new services, apart from those promised to others than this key; `None` where it is not known.
+    pub(crate) fn room(&self, key: Option<&Key>) -> Option<u64> {
+        let network = self.view.as_ref()?.network.present()?;
+        let promised: u64 = self.promised.iter().filter(|(k, _)| Some(*k) != key).map(|(_, n)| n).sum();
+        Some(network.usable.saturating_sub(network.used + promised))
+    }
 }
 
 /// What need not survive a restart.
@@ -147,27 +166,25 @@ pub(crate) struct Transient {
     pub(crate) health: BTreeMap<AppName, (bool, String)>,
     /// Bad answers in a row of each app.
     pub(crate) bad: BTreeMap<AppName, u32>,
-    /// The certificate's trouble, if it has any.
-    pub(crate) certificate: Option<String>,
+    /// Since when the daemon's own deployment is put off.
+    pub(crate) put_off: Option<Time>,
     /// Why it runs next, for `explain`.
     pub(crate) next: Option<(Time, String)>,
 }
 
 impl State {
     pub(crate) fn new<'a>(
-        mut snapshot: Snapshot,
+        snapshot: Snapshot,
         backends: impl Iterator<Item = &'a BackendName> + Clone,
     ) -> Self {
-        snapshot.records.iter_mut().for_each(|(_, record)| record.compact());
-        snapshot.statuses.iter_mut().for_each(|status| status.compact());
-        Self {
-            records: snapshot.records.into_iter().collect(),
-            intents: snapshot.intents.into_iter().map(|i| (i.op.clone(), i)).collect(),
-            statuses: snapshot.statuses.into_iter().map(|s| (s.key.clone(), s)).collect(),
-            secrets: Secrets::new(snapshot.secrets),
-            last_event: snapshot.last_event,
-            last_run: snapshot.last_run,
-            last_request: snapshot.last_request,
+        let mut state = Self {
+            records: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            secrets: Secrets::default(),
+            last_event: 0,
+            last_run: 0,
+            last_request: 0,
             wanted: Arc::default(),
             queues: backends.clone().map(|b| (b.clone(), Queue::default())).collect(),
             accounts: backends.map(|b| (b.clone(), Account::default())).collect(),
@@ -176,6 +193,8 @@ impl State {
             confirmed: BTreeSet::new(),
             followed: BTreeMap::new(),
             stopping: false,
+            doubt: false,
+            store_trouble: None,
             unjudged: BTreeSet::new(),
             changed: HashMap::new(),
             first_calls: HashMap::new(),
@@ -183,7 +202,23 @@ impl State {
             made: BTreeMap::new(),
             probes: BTreeMap::new(),
             probe_of: HashMap::new(),
-        }
+            handshakes: Default::default(),
+        };
+        state.keep(snapshot);
+        state
+    }
+
+    /// Takes what the store holds.
+    pub(crate) fn keep(&mut self, mut snapshot: Snapshot) {
+        snapshot.records.iter_mut().for_each(|(_, record)| record.compact());
+        snapshot.statuses.iter_mut().for_each(|status| status.compact());
+        self.records = snapshot.records.into_iter().collect();
+        self.intents = snapshot.intents.into_iter().map(|i| (i.op.clone(), i)).collect();
+        self.statuses = snapshot.statuses.into_iter().map(|s| (s.key.clone(), s)).collect();
+        self.secrets = Secrets::new(snapshot.secrets);
+        self.last_event = snapshot.last_event;
+        self.last_run = snapshot.last_run;
+        self.last_request = snapshot.last_request;
     }
 
     /// The account a key lives in: its manifest's, else the recorded one.

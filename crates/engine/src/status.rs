@@ -10,7 +10,7 @@ use berth_model::condition::{Condition, ConditionType, Phase, Reason, Status};
 use berth_model::desired::Desired;
 use berth_model::field::{Field, text};
 use berth_model::ids::Key;
-use berth_model::record::{AppStatus, Record, Run, StackStatus};
+use berth_model::record::{AppStatus, Intent, IntentTarget, Record, Run, StackStatus};
 use berth_model::stack::Https;
 use berth_ports::{Change, PortError, World};
 use std::time::Duration;
@@ -42,9 +42,13 @@ impl<W: World> Engine<W> {
             changes.push(Change::Record(key.clone(), Box::new(record.clone())));
         }
         if ended.error.is_none() && ended.plan.is_settled() {
-            // Creates that were never answered and are no longer waited for: the plan needs nothing of them.
+            // Creates that were never answered and are no longer waited for: the plan needs nothing of them. Places are
+            // there, whoever made them, and one that comes late and empty is seen by its mark.
             let state = self.state();
-            let over = state.intents.values().filter(|i| i.key == *key && now >= i.settle_by);
+            let place = |i: &Intent| {
+                matches!(i.target, IntentTarget::Project { .. } | IntentTarget::Environment { .. })
+            };
+            let over = state.intents.values().filter(|i| i.key == *key && (now >= i.settle_by || place(i)));
             changes.extend(over.map(|i| Change::Settled(i.op.clone())));
         }
         self.expectations(key, ended, &record);
@@ -154,13 +158,9 @@ impl<W: World> Engine<W> {
             }
         }
         let pending = ended.plan.notes.iter().find(|n| n.reason == Reason::CertificatePending);
-        if let Some(message) = pending.map(|n| n.message.clone()).or(transient.certificate) {
-            drafts.push((
-                ConditionType::CertificateReady,
-                Status::False,
-                Reason::CertificatePending,
-                message,
-            ));
+        let pending = pending.map(|n| (Status::False, Reason::CertificatePending, n.message.clone()));
+        if let Some((status, reason, message)) = pending.or_else(|| self.certificate(key, old)) {
+            drafts.push((ConditionType::CertificateReady, status, reason, message));
         }
         let drifted: Vec<_> = record
             .apps

@@ -2,6 +2,8 @@
 //!
 //! It reads memory and the vault; it asks and changes nothing outside.
 
+use crate::removal::{Removal, shows};
+use crate::view::Proposal;
 use crate::{Engine, version};
 use berth_model::Secret;
 use berth_model::condition::Reason;
@@ -17,14 +19,22 @@ use berth_ports::{Answer, PortError, Query, Store, Vault, World};
 use std::collections::BTreeMap;
 
 impl<W: World> Engine<W> {
-    /// One plan.
+    /// One plan. `preview`: nobody carries it out.
     pub(crate) async fn think(
         &self,
         key: &Key,
+        proposal: &Proposal,
         record: &mut Record,
         observed: &mut Observed,
+        preview: bool,
     ) -> Result<Thought, PortError> {
-        let (intents, held, transient, account_room, check_registry) = self.circumstances(key);
+        let stack = match (proposal, key) {
+            (Proposal::Stack(stack), _) => Some(stack.clone()),
+            (Proposal::AsWanted, Key::Stack(name)) => self.state().wanted.stacks.get(name).cloned(),
+            (Proposal::AsWanted, Key::Project(_)) | (Proposal::Nothing, _) => None,
+        };
+        let (intents, held, transient, account_room, check_registry) =
+            self.circumstances(key, stack.as_deref());
         let mut policy = Policy {
             now: self.now(),
             owner: &self.options.owner,
@@ -32,10 +42,11 @@ impl<W: World> Engine<W> {
             verify: transient.0,
             held,
             room: account_room,
-            project_declared: self.project_declared(key),
+            project_declared: stack.as_ref().is_some_and(|s| self.project_declared(s)),
             check_registry,
             pull: transient.1,
             restoring: BTreeMap::new(),
+            itself: self.itself(key, record, preview),
             settle: self.options.settle,
         };
         match key {
@@ -55,13 +66,22 @@ impl<W: World> Engine<W> {
                 Ok(Thought { plan: berth_plan::plan_project(&input, &policy), desired: None })
             }
             Key::Stack(name) => {
-                let stack = self.state().wanted.stacks.get(name).cloned();
                 let Some(stack) = stack else {
-                    let plan = if self.may_remove(key, record) {
-                        let input = input(name, None, &[], false, record, &intents, observed);
-                        berth_plan::plan(input, &policy)
-                    } else {
-                        self.not_removed()
+                    let removal = match proposal {
+                        Proposal::Nothing => Removal::Meant,
+                        _ => self.state().removal(key, record.origin.as_ref()),
+                    };
+                    let marked = observed.fleet.as_ref().is_none_or(|f| shows(f, name));
+                    let plan = match removal {
+                        Removal::Meant => {
+                            let input = input(name, None, &[], false, record, &intents, observed);
+                            berth_plan::plan(input, &policy)
+                        }
+                        // Nothing of it is there, and there is nothing to say of it.
+                        Removal::Unclaimed if record.apps.is_empty() && intents.is_empty() && !marked => {
+                            Plan::default()
+                        }
+                        Removal::Unclaimed | Removal::Unsure => left_alone(removal, name),
                     };
                     return Ok(Thought { plan, desired: None });
                 };
@@ -85,28 +105,23 @@ impl<W: World> Engine<W> {
                     berth_plan::plan(input, &policy)
                 };
                 quarantine_blocks(record, &stack, &compiled.desired, &mut plan);
+                if !preview {
+                    self.put_off(key, &plan);
+                }
                 Ok(Thought { plan, desired: Some(compiled.desired) })
             }
         }
     }
 
-    fn not_removed(&self) -> Plan {
-        Plan {
-            blocked: vec![Blocked {
-                what: "stack".to_owned(),
-                reason: Reason::Invalid,
-                message: "it has no valid manifest, but a source has errors or cannot be read, so it is not believed to be removed"
-                    .to_owned(),
-            }],
-            ..Plan::default()
-        }
-    }
-
     #[allow(clippy::type_complexity)]
-    fn circumstances(&self, key: &Key) -> (Vec<Intent>, Option<String>, (bool, bool), Option<u64>, bool) {
+    fn circumstances(
+        &self,
+        key: &Key,
+        stack: Option<&Stack>,
+    ) -> (Vec<Intent>, Option<String>, (bool, bool), Option<u64>, bool) {
         let mut state = self.state();
-        let backend = state.backend_of(key);
-        let wanted = state.is_wanted(key);
+        let backend = stack.map_or_else(|| state.backend_of(key), |s| Some(s.target.backend.clone()));
+        let wanted = stack.is_some() || state.is_wanted(key);
         // A project that another stack may have made is not made again before it is known whether it was. What is being
         // made just now is waited for by who wants to make it too.
         let shares = |i: &Intent| {
@@ -126,11 +141,7 @@ impl<W: World> Engine<W> {
             let name = name.as_ref()?;
             (hold.removing.contains(name) || hold.recreating.contains(name)).then(|| hold.token.clone())
         });
-        let room = account.and_then(|a| {
-            let network = a.view.as_ref()?.network.present()?;
-            let promised: u64 = a.promised.iter().filter(|(k, _)| *k != key).map(|(_, n)| n).sum();
-            Some(network.usable.saturating_sub(network.used + promised))
-        });
+        let room = account.and_then(|a| a.room(Some(key)));
         let check =
             backend.as_ref().and_then(|b| self.options.backends.get(b)).is_some_and(|b| b.check_registry);
         let transient = state.transient(key);
@@ -249,29 +260,28 @@ impl<W: World> Engine<W> {
         Ok(found.and_then(|v| version::open(&self.parts.vault, stack, app, hash, &v.sealed, today)))
     }
 
-    fn project_declared(&self, key: &Key) -> bool {
-        let Key::Stack(name) = key else { return false };
-        let state = self.state();
-        let Some(target) = state.wanted.stacks.get(name).map(|s| &s.target) else { return false };
-        state.wanted.projects.get(target.project.project()).is_some_and(|project| {
+    fn project_declared(&self, stack: &Stack) -> bool {
+        let target = &stack.target;
+        self.state().wanted.projects.get(target.project.project()).is_some_and(|project| {
             target.environment == "production" || project.environments.contains_key(&target.environment)
         })
     }
+}
 
-    /// Whether a missing manifest means that the stack is to go.
-    pub(crate) fn may_remove(&self, key: &Key, record: &Record) -> bool {
-        let state = self.state();
-        if state.wanted.invalid.contains_key(key) {
-            return false;
-        }
-        match &state.wanted.trust {
-            berth_ports::Trust::Complete => true,
-            berth_ports::Trust::Unknown => false,
-            berth_ports::Trust::Partial { bad_files } => {
-                record.origin.as_ref().is_some_and(|o| !bad_files.contains(o.file.as_str()))
-            }
-        }
-    }
+/// Nothing is done about a stack that is not wanted.
+fn left_alone(removal: Removal, name: &StackName) -> Plan {
+    let (reason, message) = if removal == Removal::Unclaimed {
+        let message = format!(
+            "it carries this owner's mark, and nothing asks for it or for its removal: its row was lost, say. To keep it, \
+             insert the row again; to remove it, insert the row and delete it ({name})"
+        );
+        (Reason::Unclaimed, message)
+    } else {
+        let message = "it has no valid manifest, but a source has errors or cannot be read, so it is not believed to be \
+                       removed";
+        (Reason::Invalid, message.to_owned())
+    };
+    Plan { blocked: vec![Blocked { what: "stack".to_owned(), reason, message }], ..Plan::default() }
 }
 
 /// A plan and what it was made for.

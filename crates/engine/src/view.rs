@@ -5,9 +5,11 @@ use crate::think::Thought;
 use berth_model::ids::{BackendName, Key, StackName};
 use berth_model::observed::Observed;
 use berth_model::record::{Record, StackStatus};
+use berth_model::stack::Stack;
 use berth_model::step::{Plan, Step};
-use berth_ports::{Pace, PortError, World};
+use berth_ports::{Pace, PortError, Wanted, World};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub use berth_model::event::Event;
 
@@ -18,6 +20,17 @@ pub struct Planned {
     pub key: Key,
     /// The plan.
     pub plan: Plan,
+}
+
+/// What a plan takes as wanted of its key.
+#[derive(Debug, Clone)]
+pub enum Proposal {
+    /// What the sources say.
+    AsWanted,
+    /// This stack.
+    Stack(Arc<Stack>),
+    /// That it goes.
+    Nothing,
 }
 
 /// What a guard holds.
@@ -46,6 +59,12 @@ impl<W: World> Engine<W> {
         self.state().statuses.get(key).map(|s| (**s).clone())
     }
 
+    /// What the sources say is wanted.
+    #[must_use]
+    pub fn wanted(&self) -> Arc<Wanted> {
+        self.state().wanted.clone()
+    }
+
     /// The record of a key.
     #[must_use]
     pub fn record(&self, key: &Key) -> Option<Record> {
@@ -56,6 +75,12 @@ impl<W: World> Engine<W> {
     #[must_use]
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    /// Events from now on have numbers above this one.
+    pub fn number_events_after(&self, number: u64) {
+        let mut state = self.state();
+        state.last_event = state.last_event.max(number);
     }
 
     /// What guards hold.
@@ -128,7 +153,18 @@ impl<W: World> Engine<W> {
     /// # Errors
     /// The backend cannot be asked.
     pub async fn plan(&self, key: &Key) -> Result<Planned, PortError> {
-        let backend = self.state().backend_of(key);
+        self.plan_if(key, &Proposal::AsWanted).await
+    }
+
+    /// Plans one key as if something else were wanted of it.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`].
+    pub async fn plan_if(&self, key: &Key, proposal: &Proposal) -> Result<Planned, PortError> {
+        let backend = match proposal {
+            Proposal::Stack(stack) => Some(stack.target.backend.clone()),
+            Proposal::AsWanted | Proposal::Nothing => self.state().backend_of(key),
+        };
         let Some(backend) = backend else {
             return Err(PortError::NotFound(format!("{key} is neither wanted nor remembered")));
         };
@@ -138,7 +174,8 @@ impl<W: World> Engine<W> {
             known.unwrap_or_else(|| Record { backend: Some(backend.clone()), ..Record::default() });
         loop {
             let before = record.clone();
-            let Thought { plan, desired } = self.think(key, &mut record, &mut observed).await?;
+            let Thought { plan, desired } =
+                self.think(key, proposal, &mut record, &mut observed, true).await?;
             // In memory only: what was learned makes the next plan of this look.
             let _ = self.learned(key, &mut record, desired.as_ref(), &plan, false);
             let looks = plan.steps.iter().any(Step::is_read);

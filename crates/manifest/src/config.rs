@@ -9,11 +9,12 @@ use crate::read::{At, Given, Problem, Read, Sink, Words};
 use crate::resolve::path_of;
 use crate::tree::{self, Kind, Node, Span, Via};
 use berth_model::config::{
-    Backend, Config, Credential, CredentialSource, Defaults, Intervals, Probe, StatePlace,
+    Api, Backend, Config, Credential, CredentialSource, Defaults, Intervals, Probe, StatePlace, Tls,
 };
 use berth_model::stack::Https;
-use berth_model::{BackendName, Owner, Secret};
+use berth_model::{AppName, BackendName, Owner, Secret, StackName};
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -290,6 +291,7 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
         None => reserved_names(),
         Some(names) => names.v.iter().map(|n| n.v.to_string()).collect(),
     };
+    let itself = raw.itself.as_ref().and_then(|i| itself(i, sink));
     let listen = raw.listen.as_ref().map_or_else(
         || Some(std::net::SocketAddr::from(([127, 0, 0, 1], 9477))),
         |l| {
@@ -305,6 +307,7 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
         },
     );
     let intervals = intervals(raw, sink);
+    let api = api(raw, root, listen.is_some_and(|l| l.ip().is_loopback()) && rows.is_none(), sink);
     Some(Config {
         owner: owner?,
         backends,
@@ -314,9 +317,56 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
         vault: vault?,
         defaults,
         reserved_names,
+        itself,
         listen: listen?,
+        api: api?,
         intervals,
     })
+}
+
+fn api(raw: &RawConfig, root: &Node, open: bool, sink: &mut Sink) -> Option<Api> {
+    let mut api = Api { anonymous: open, per_second: NonZeroU32::MIN.saturating_add(49), tls: None };
+    let Some(given) = &raw.api else {
+        return Some(api);
+    };
+    if let Some(words) = &given.anonymous {
+        match &*words.v {
+            "read" => api.anonymous = true,
+            "none" => api.anonymous = false,
+            _ => sink.error_help(words.at, "this cannot be done without a token", "write read, or none"),
+        }
+    }
+    if let Some(number) = &given.requests_per_second {
+        match NonZeroU32::new(number.v).filter(|n| n.get() <= 10_000) {
+            Some(n) => api.per_second = n,
+            None => sink.error_help(number.at, "this is no rate", "write 1 to 10000"),
+        }
+    }
+    if let Some(tls) = &given.tls {
+        if let Some(node) = root.get("api").and_then(|a| a.get("tls")) {
+            missing(node, "certificate", "certificate: /etc/berth/tls.crt", sink);
+            missing(node, "key", "key: /etc/berth/tls.key", sink);
+        }
+        let mut path = |words: &Option<At<Words>>| {
+            let words = words.as_ref()?;
+            if words.v.trim().is_empty() {
+                sink.error(words.at, "the file may not be empty");
+            }
+            Some(std::path::PathBuf::from(&*words.v))
+        };
+        api.tls = Some(Tls { certificate: path(&tls.v.certificate)?, key: path(&tls.v.key)? });
+    }
+    Some(api)
+}
+
+/// `STACK/APP`.
+fn itself(given: &At<Words>, sink: &mut Sink) -> Option<(StackName, AppName)> {
+    let parts = given.v.split_once('/');
+    let named = parts.and_then(|(stack, app)| Some((StackName::new(stack).ok()?, AppName::new(app).ok()?)));
+    if named.is_none() {
+        sink.error_help(given.at, "this is no app of a stack", "write STACK/APP, like berth/daemon");
+    }
+    named
 }
 
 fn intervals(raw: &RawConfig, sink: &mut Sink) -> Intervals {

@@ -2,6 +2,10 @@
 //!
 //! A fault never widens: only its own file, and what is laid over a template of that file, is withheld.
 
+mod quick;
+
+pub use quick::Before;
+
 use crate::diag::{Diagnostic, Related, Severity};
 use crate::document::{self, Document, DocumentKind, Grown, Parsed};
 use crate::later::{PreviewPolicySpec, PreviewSpec, QuotaSpec};
@@ -64,6 +68,9 @@ struct File {
     parsed: Parsed,
 }
 
+/// Templates by name, each with its file.
+type Templates = HashMap<Arc<str>, (Arc<str>, Arc<Document>)>;
+
 /// Reads files again and again: what did not change is not parsed again, and keeps its `Arc`.
 #[derive(Debug, Default)]
 pub struct Reader {
@@ -71,6 +78,8 @@ pub struct Reader {
     ids: HashMap<Arc<str>, u32>,
     files: BTreeMap<Arc<str>, Box<File>>,
     resolved: HashMap<u64, Arc<Resolved>>,
+    /// Templates that may be used, each with its file.
+    templates: Templates,
     context: String,
     next_id: u64,
 }
@@ -105,8 +114,9 @@ impl Reader {
             bad: BTreeSet::new(),
             templates: Vec::new(),
         };
-        let (fleet, kept) = work.run(&cache, cx, held);
+        let (fleet, kept, templates) = work.run(&cache, cx, held);
         self.resolved = kept;
+        self.templates = templates;
         fleet
     }
 
@@ -215,7 +225,7 @@ impl<'a> Work<'a> {
         cache: &HashMap<u64, Arc<Resolved>>,
         cx: &Context,
         held: HeldBy<'_>,
-    ) -> (Fleet, HashMap<u64, Arc<Resolved>>) {
+    ) -> (Fleet, HashMap<u64, Arc<Resolved>>, Templates) {
         let mut fleet = Fleet::default();
         let mut entries: Vec<Entry<'a>> = Vec::new();
         for (name, file) in self.files {
@@ -270,7 +280,11 @@ impl<'a> Work<'a> {
         found.dedup();
         (fleet.errors, fleet.warnings) = found.into_iter().partition(|d| d.severity == Severity::Error);
         fleet.bad_files = self.bad.iter().map(|f| f.to_string()).collect();
-        (fleet, kept)
+        let usable = entries
+            .iter()
+            .filter(|e| e.doc.kind == DocumentKind::StackTemplate && !e.twice && !self.bad.contains(e.file));
+        let templates = usable.map(|e| (e.doc.name.v.0.clone(), (e.file.clone(), e.doc.clone()))).collect();
+        (fleet, kept, templates)
     }
 
     /// Two documents of one kind with one name: the later one is at fault.

@@ -27,7 +27,7 @@ mod tree;
 pub use config::{Lookup, load_config};
 pub use diag::{Diagnostic, Related, Severity, Sources, render};
 pub use document::{API_VERSION, DocumentKind};
-pub use fleet::{Fleet, Reader};
+pub use fleet::{Before, Fleet, Reader};
 pub use reference::reference_md;
 pub use schema::{SchemaKind, schema};
 pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};

@@ -27,10 +27,41 @@ object!(
         "defaults" defaults: At<RawDefaults>,
         /// Names that no stack may have. `admin, api, www, root, system, test, demo, portal, deploy` by default.
         "reservedNames" reserved_names: At<Vec<At<Words>>>,
+        /// `STACK/APP`: the app that this daemon itself runs as, where it looks after itself. It is deployed after
+        /// everything else, and never removed. Not needed where its environment holds `BERTH_SERVICE`, the name of its
+        /// Swarm service: `env: {BERTH_SERVICE: "{{.Service.Name}}"}` in its manifest.
+        "self" itself: At<Words>,
         /// Where the status API listens. `127.0.0.1:9477` by default.
         "listen" listen: At<Words>,
+        /// How the API behaves.
+        "api" api: RawApi,
         /// Times.
         "intervals" intervals: RawIntervals,
+    }
+);
+
+object!(
+    /// How the API behaves.
+    RawApi {
+        /// What may be done without a token: `read` or `none`. `read` by default where it listens on loopback and stacks
+        /// come from a directory only.
+        "anonymous" anonymous: At<Words>,
+        /// Requests a second of one caller. 50 by default; for a moment four times as many are taken.
+        "requestsPerSecond" requests_per_second: At<u32>,
+        /// Serve with this certificate, and nothing without. Its files are read again when they change.
+        "tls" tls: At<RawTls>,
+    }
+);
+
+object!(
+    /// A certificate.
+    RawTls {
+        /// The PEM file of the certificate and its chain.
+        #[schemars(required)]
+        "certificate" certificate: At<Words>,
+        /// The PEM file of its key.
+        #[schemars(required)]
+        "key" key: At<Words>,
     }
 );
 

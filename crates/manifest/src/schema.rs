@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 pub enum SchemaKind {
     /// A document of a manifest: one of the kinds.
     Manifest,
+    /// What stands under `spec:` of a stack.
+    StackSpec,
     /// `berth.yaml`.
     Config,
 }
@@ -33,6 +35,7 @@ pub fn schema(kind: SchemaKind) -> Value {
                 "$defs": definitions,
             })
         }
+        SchemaKind::StackSpec => generator.into_root_schema_for::<StackSpec>().to_value(),
         SchemaKind::Config => {
             let mut schema = generator.into_root_schema_for::<RawConfig>().to_value();
             let reference = json!({

@@ -43,6 +43,10 @@ fn good() {
     assert!(!format!("{config:?}").contains("hunter2"));
     assert_eq!(config.listen.to_string(), "127.0.0.1:9477");
     assert_eq!(config.reserved_names.len(), 9);
+    assert_eq!(config.itself, None);
+    let config = load_config("berth.yaml", format!("{GOOD}self: ops/berth\n").as_bytes(), &Given).unwrap();
+    let (stack, app) = config.itself.unwrap();
+    assert_eq!((stack.as_str(), app.as_str()), ("ops", "berth"));
 }
 
 #[test]
@@ -76,5 +80,6 @@ fn refused() {
     );
     check("backends", &GOOD.replace("  main: {dokploy: \"http://h:3000\"", "  Bad: {dokploy: h, key: {env: TOKEN}}\n  b: {dokploy: \"http://u:p@h\", key: {env: TOKEN}, inFlight: 0, timeout: 1ms, probe: x, https: \"a b\"}\n  main: {dokploy: \"http://h/x\""));
     check("defaults", &format!("{GOOD}defaults: {{target: {{dokploy: mian}}, hostSuffix: \"a b\"}}\n"));
+    check("itself", &format!("{GOOD}self: daemon\n"));
     check("two_documents", &format!("{GOOD}---\n{GOOD}"));
 }

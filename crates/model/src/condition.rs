@@ -18,7 +18,7 @@ pub enum ConditionType {
     Deployed,
     /// It answers its health check now.
     Healthy,
-    /// The certificate is there and right. Present only where it is not.
+    /// The certificates of its hosts are there and right. Present only where they are not, or soon will not be.
     CertificateReady,
     /// A field that `drift: report` names differs, or someone undoes a field. Present only while true.
     Drifted,
@@ -128,12 +128,20 @@ reasons! {
     NotChecked,
     /// The certificate is not there yet, or wrong.
     CertificatePending,
+    /// The certificate expires within two weeks: its renewal is overdue.
+    CertificateExpiring,
+    /// The certificate expired.
+    CertificateExpired,
     /// A field differs and is left alone, as `drift:` says.
     Reported,
     /// Someone keeps changing a field back; repairs are slowed.
     Contested,
     /// What was deleted still runs; the message holds the command that ends it.
     Orphaned,
+    /// It carries this owner's mark, and nothing asks for it or for its removal.
+    Unclaimed,
+    /// This daemon runs in it, so it is not removed.
+    RunsHere,
     /// This version of Berth or of the backend cannot do it.
     Unsupported,
 }

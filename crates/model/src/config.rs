@@ -1,8 +1,9 @@
 //! `berth.yaml`: the daemon's own settings, after every `{env: …}` and `{file: …}` was followed.
 
-use crate::ids::{BackendName, Owner, ProjectName};
+use crate::ids::{AppName, BackendName, Owner, ProjectName, StackName};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,10 +26,34 @@ pub struct Config {
     pub defaults: Defaults,
     /// Names no stack may have.
     pub reserved_names: Vec<String>,
+    /// The app that this daemon itself runs as, if the settings say one.
+    pub itself: Option<(StackName, AppName)>,
     /// Where the status API listens.
     pub listen: std::net::SocketAddr,
+    /// How the API behaves.
+    pub api: Api,
     /// Times.
     pub intervals: Intervals,
+}
+
+/// How the API behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Whether one may read without a token.
+    pub anonymous: bool,
+    /// Requests a second of one caller.
+    pub per_second: NonZeroU32,
+    /// With a certificate.
+    pub tls: Option<Tls>,
+}
+
+/// A certificate with its chain, and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those between it and the root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Where the state is kept.

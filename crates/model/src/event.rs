@@ -1,7 +1,7 @@
 //! What happened, for people and portals. An event never carries a secret.
 
 use crate::condition::Reason;
-use crate::ids::Key;
+use crate::ids::{AppName, Key};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 
@@ -56,4 +56,40 @@ pub enum Request {
         /// The generation to go back to; the newest good one before the current if `None`.
         to: Option<u64>,
     },
+    /// Start containers anew, with the settings that they have.
+    Restart {
+        /// Of which stack.
+        key: Key,
+        /// Of which app; of all if `None`.
+        app: Option<AppName>,
+    },
+}
+
+impl Request {
+    /// In a word, for the audit.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Request::Reconcile { pull: false, .. } => "reconcile",
+            Request::Reconcile { pull: true, .. } => "deploy",
+            Request::Pause { .. } => "pause",
+            Request::Resume { .. } => "resume",
+            Request::Confirm { .. } => "confirm",
+            Request::Rollback { .. } => "rollback",
+            Request::Restart { .. } => "restart",
+        }
+    }
+
+    /// About what, if about one key.
+    #[must_use]
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Request::Reconcile { key, .. }
+            | Request::Pause { key }
+            | Request::Resume { key }
+            | Request::Rollback { key, .. }
+            | Request::Restart { key, .. } => Some(key),
+            Request::Confirm { .. } => None,
+        }
+    }
 }

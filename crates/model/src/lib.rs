@@ -3,6 +3,7 @@
 //! Everything here is a value. This crate does no IO, knows no clock, no randomness and no async runtime; whoever
 //! needs the time passes it in.
 
+pub mod access;
 pub mod condition;
 pub mod config;
 pub mod desired;

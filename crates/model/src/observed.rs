@@ -365,6 +365,24 @@ pub enum ProbeResult {
     Certificate(String),
 }
 
+/// A health check's outcome, and the certificate that was met on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// What became of it.
+    pub result: ProbeResult,
+    /// What the handshake showed; `None` where there was none.
+    pub certificate: Option<Certificate>,
+}
+
+/// A host's certificate as a handshake showed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// When it expires, where that can be read.
+    pub until: Option<Time>,
+    /// Why it is not believed, in words.
+    pub trouble: Option<String>,
+}
+
 /// What a registry said of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageAnswer {

@@ -115,6 +115,9 @@ pub struct AppRecord {
     /// A delete was sent: its service must be seen gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Time>,
+    /// When somebody asked that its containers be started anew; a deployment does so too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Time>,
 }
 
 /// Maps with structured keys are lists of pairs in JSON.

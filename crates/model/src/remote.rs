@@ -9,6 +9,7 @@ use crate::observed::{AppDetail, Jobs, Live, ProjectDetail, Seen, SeenService, T
 use crate::secret::Secret;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A question about one object. Every one may be asked again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +30,15 @@ pub enum Read {
     Project(ProjectId),
     /// The end of a deployment's log.
     Log(DeploymentId),
+    /// What an application's containers wrote lately.
+    Output {
+        /// Which.
+        app: AppId,
+        /// At most so many lines, the newest.
+        lines: u16,
+        /// Not older than this.
+        since: Option<Duration>,
+    },
 }
 
 /// The answer to a [`Read`].
@@ -50,6 +60,8 @@ pub enum Fact {
     Project(Seen<Box<ProjectDetail>>),
     /// To `Log`. Redacted.
     Log(String),
+    /// To `Output`: as it was written.
+    Output(String),
 }
 
 /// A change of one object.
@@ -164,6 +176,13 @@ pub enum Write {
         /// Finds the deployment while it is open.
         token: String,
     },
+    /// Starts the containers of an application anew, with the settings that it has.
+    Restart {
+        /// Which.
+        app: AppId,
+        /// Its service.
+        service: ServiceName,
+    },
     /// Removes an application with its children; volumes stay.
     DeleteApp {
         /// Which.
@@ -202,6 +221,7 @@ impl Write {
             Write::UpdateChild { .. } => "update_child",
             Write::RemoveChild { .. } => "remove_child",
             Write::Deploy { .. } => "deploy",
+            Write::Restart { .. } => "restart",
             Write::DeleteApp { .. } => "delete_app",
         }
     }

@@ -96,6 +96,17 @@ pub struct Origin {
     pub generation: Option<std::num::NonZeroU64>,
 }
 
+impl Origin {
+    /// How the place of a row begins, before its key.
+    pub const ROW: &'static str = "row:";
+
+    /// Whether it came from a row.
+    #[must_use]
+    pub fn is_row(&self) -> bool {
+        self.file.starts_with(Self::ROW)
+    }
+}
+
 /// `stage:` of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
 pub enum Stage {

@@ -210,6 +210,15 @@ pub enum Step {
         /// Why, in words.
         because: String,
     },
+    /// Start an app's containers anew.
+    Restart {
+        /// Which app.
+        app: AppName,
+        /// Its application.
+        id: AppId,
+        /// Its service.
+        service: ServiceName,
+    },
     /// Delete an application.
     DeleteApp {
         /// Which app it was.
@@ -236,6 +245,32 @@ impl Step {
             _ => None,
         }
     }
+
+    /// The app that it is about, if it is about one.
+    #[must_use]
+    pub fn app(&self) -> Option<&AppName> {
+        match self {
+            Step::Probe { app, .. }
+            | Step::CreateApp { app, .. }
+            | Step::MoveApp { app, .. }
+            | Step::UpdateApp { app, .. }
+            | Step::CreateChild { app, .. }
+            | Step::UpdateChild { app, .. }
+            | Step::RemoveChild { app, .. }
+            | Step::Deploy { app, .. }
+            | Step::Restart { app, .. }
+            | Step::DeleteApp { app, .. } => Some(app),
+            Step::Look(_)
+            | Step::CheckImage { .. }
+            | Step::CreateProject { .. }
+            | Step::UpdateProject { .. }
+            | Step::RemoveProject { .. }
+            | Step::RemoveEnvironment { .. }
+            | Step::CreateEnvironment { .. }
+            | Step::UpdateEnvironment { .. } => None,
+        }
+    }
+
     /// Whether the step leaves the outside as it is.
     #[must_use]
     pub fn is_read(&self) -> bool {
@@ -260,7 +295,7 @@ impl Step {
             | Step::RemoveChild { .. }
             | Step::DeleteApp { .. } => Phase::Create,
             Step::UpdateApp { .. } => Phase::Configure,
-            Step::Deploy { .. } => Phase::Deploy,
+            Step::Deploy { .. } | Step::Restart { .. } => Phase::Deploy,
             Step::Probe { .. } => Phase::Health,
         }
     }

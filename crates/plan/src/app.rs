@@ -83,6 +83,7 @@ impl<'a> Planner<'a> {
                 self.unsettled(format!("app {app}"), intent);
             }
         }
+        self.itself_last();
         let moved_out = matches!(desired.place, berth_model::stack::Place::Shared { .. });
         if self.plan.steps.is_empty() && self.plan.blocked.is_empty() && self.plan.wait.is_none() {
             if moved_out {

@@ -10,6 +10,7 @@ mod diff;
 pub mod dns;
 mod gate;
 mod guard;
+mod itself;
 mod judge;
 mod locate;
 mod place;
@@ -24,6 +25,7 @@ pub use compile::{
 pub use diff::{CONTESTED, fought};
 pub use gate::probe_spec;
 pub use guard::{Guard, Hold, guard};
+pub use itself::{ITSELF_LAST, Itself};
 pub use judge::{Expected, Verdict, expect, judge};
 pub use place::{environment, idle_environments};
 pub use project::{ProjectInput, plan_project};
@@ -64,6 +66,8 @@ pub struct Policy<'a> {
     pub pull: bool,
     /// Versions that are restored instead of what is written: app to the hash that failed.
     pub restoring: BTreeMap<AppName, Hash>,
+    /// The app of this stack that the daemon itself runs as, if it is one.
+    pub itself: Option<Itself>,
     /// Operation ids for creates of this plan come from here, one for each target.
     pub settle: Duration,
 }

@@ -119,7 +119,7 @@ impl<'a> Planner<'a> {
             {
                 return self.let_go(app, seen);
             }
-            if self.waits_for_jobs(&what, seen) {
+            if self.stays_itself(app) || self.waits_for_jobs(&what, seen) {
                 return false;
             }
             self.phase(Phase::Create);

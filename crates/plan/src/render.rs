@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
-    /// `create`, `update`, `delete`, `deploy`, `look`, `blocked`, `note`.
+    /// `create`, `update`, `delete`, `deploy`, `restart`, `look`, `blocked`, `note`.
     pub action: &'static str,
     /// What.
     pub what: String,
@@ -81,6 +81,7 @@ fn step_lines(step: &Step, out: &mut Vec<Line>) {
                 Read::Jobs => "deployment jobs".to_owned(),
                 Read::Project(id) => format!("project {id}"),
                 Read::Log(id) => format!("log of deployment {id}"),
+                Read::Output { app, .. } => format!("output of application {app}"),
             };
             out.push(Line::new("look", what));
         }
@@ -140,6 +141,9 @@ fn step_lines(step: &Step, out: &mut Vec<Line>) {
             };
             out.push(Line::new("deploy", format!("app {app}")).to(why));
         }
+        Step::Restart { app, .. } => {
+            out.push(Line::new("restart", format!("app {app}")).to("its containers are started anew"));
+        }
         Step::DeleteApp { app, id, duplicate, .. } => {
             let what = if *duplicate { "a second object of one create" } else { "volumes stay" };
             out.push(Line::new("delete", format!("app {app}")).from(format!("application {id}")).to(what));
@@ -164,6 +168,7 @@ pub fn render(title: &str, plan: &Plan, paint: &dyn Fn(&str, &str) -> String) ->
             "update" => "~",
             "delete" => "-",
             "deploy" => ">",
+            "restart" => "@",
             "blocked" => "!",
             _ => "i",
         };

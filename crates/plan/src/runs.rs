@@ -14,7 +14,7 @@ use berth_model::step::{Learned, Step};
 use std::time::Duration;
 
 impl Planner<'_> {
-    /// Deploys, follows a deployment through the gate, or finds that what runs is what is wanted.
+    /// Brings an app up, and starts it anew once it is at rest, where somebody asked for that.
     pub(crate) fn bring_up(
         &mut self,
         app: &DesiredApp,
@@ -23,7 +23,29 @@ impl Planner<'_> {
         changed: bool,
         known: bool,
     ) {
+        let (steps, blocked, wait) = (self.plan.steps.len(), self.plan.blocked.len(), self.plan.wait.clone());
         self.routers(app, record, seen);
+        self.deploy_or_follow(app, record, seen, changed, known);
+        let rests = !changed
+            && record.rollout.is_none()
+            && record.live == Some(app.hash)
+            && (steps, blocked) == (self.plan.steps.len(), self.plan.blocked.len())
+            && wait == self.plan.wait;
+        if rests && record.restart.is_some() {
+            let (app, id, service) = (app.name.clone(), seen.id.clone(), seen.service.clone());
+            self.step(Step::Restart { app, id, service });
+        }
+    }
+
+    /// Deploys, follows a deployment through the gate, or finds that what runs is what is wanted.
+    fn deploy_or_follow(
+        &mut self,
+        app: &DesiredApp,
+        record: &AppRecord,
+        seen: &SeenApp,
+        changed: bool,
+        known: bool,
+    ) {
         if record.deploy_due {
             return self.deploy(app, record, "what was written last is not deployed yet".to_owned());
         }

@@ -6,6 +6,7 @@
 mod dns;
 mod error;
 mod platform;
+mod rows;
 mod store;
 mod vault;
 mod wanted;
@@ -13,6 +14,7 @@ mod wanted;
 pub use dns::{Dns, Preflight};
 pub use error::PortError;
 pub use platform::{BackendState, Breaker, Diagnosis, Finding, Pace, Platform, Prober, Registry, Severity};
+pub use rows::{Asked, Draft, Expect, Fault, Put, Refused};
 pub use store::{Answer, Change, Query, SecretRow, Snapshot, Store};
 pub use vault::{SealedFor, Vault};
 pub use wanted::{Trust, Wanted};

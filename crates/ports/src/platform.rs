@@ -2,7 +2,7 @@
 
 use crate::PortError;
 use berth_model::Secret;
-use berth_model::observed::{FleetView, ImageAnswer, ProbeResult};
+use berth_model::observed::{FleetView, ImageAnswer, Probed};
 use berth_model::remote::{Fact, Read, Write, Written};
 use berth_model::step::ProbeSpec;
 use std::future::Future;
@@ -115,8 +115,9 @@ pub enum Severity {
 
 /// Asks an app's health check from outside.
 pub trait Prober: Send + Sync + 'static {
-    /// The first path that answers as expected, else the last answer. Never longer than a few seconds.
-    fn probe(&self, backend: &str, spec: &ProbeSpec) -> impl Future<Output = ProbeResult> + Send;
+    /// The first path that answers as expected, else the last answer, with the certificate that was met. Never longer
+    /// than a few seconds.
+    fn probe(&self, backend: &str, spec: &ProbeSpec) -> impl Future<Output = Probed> + Send;
 }
 
 /// Asks an image's registry.

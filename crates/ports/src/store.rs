@@ -2,6 +2,7 @@
 
 use crate::PortError;
 use berth_model::Time;
+use berth_model::access::{Audit, Token, TokenHash};
 use berth_model::event::{Event, Request};
 use berth_model::ids::{AppName, Key, OperationId, StackName};
 use berth_model::record::{Intent, Record, Run, StackStatus, Version};
@@ -113,6 +114,12 @@ pub enum Change {
     },
     /// Requests up to this one were carried out.
     RequestsDone(u64),
+    /// Makes a token. Refused with `Conflict` where one has its name.
+    Token(Token),
+    /// Takes a token away, by its name.
+    RevokeToken(String),
+    /// Somebody changed something, or was refused. History is bounded by count and age.
+    Audit(Audit),
 }
 
 /// A question to the store.
@@ -148,6 +155,23 @@ pub enum Query {
     Secrets,
     /// Published states.
     Statuses,
+    /// One published state.
+    Status(Key),
+    /// One record.
+    Record(Key),
+    /// The token of this hash.
+    Token(TokenHash),
+    /// All tokens, by name.
+    Tokens,
+    /// Who changed what, newest first.
+    Audit {
+        /// Of one key only.
+        key: Option<String>,
+        /// Of one tenant only.
+        tenant: Option<String>,
+        /// At most so many.
+        limit: u32,
+    },
 }
 
 /// The answer to a [`Query`].
@@ -163,6 +187,12 @@ pub enum Answer {
     Requests(Vec<(u64, Request)>),
     /// To `Secrets`.
     Secrets(Vec<SecretRow>),
-    /// To `Statuses`.
+    /// To `Statuses` and `Status`.
     Statuses(Vec<StackStatus>),
+    /// To `Record`.
+    Record(Option<Box<Record>>),
+    /// To `Token` and `Tokens`.
+    Tokens(Vec<Token>),
+    /// To `Audit`.
+    Audit(Vec<Audit>),
 }

@@ -15,6 +15,9 @@ pub struct Wanted {
     pub projects: BTreeMap<ProjectName, Arc<Project>>,
     /// How far the absence of a key may be believed.
     pub trust: Trust,
+    /// What a source asks to be removed, in so many words; `None` where no source can. Where one can, what it asked for
+    /// before and does not name any more was lost, and is not to go for that.
+    pub removed: Option<BTreeSet<Key>>,
     /// For each key with an invalid manifest, what is wrong: one line, already fit to be shown.
     pub invalid: BTreeMap<Key, String>,
 }

@@ -2,12 +2,14 @@
 //! its own that goes with it. Nothing of a running system is used, and nothing is left behind.
 
 mod bind;
+mod pgbouncer;
 mod postgres;
 mod powerdns;
 mod process;
 
 pub use bind::Bind;
-pub use postgres::Postgres;
+pub use pgbouncer::Pgbouncer;
+pub use postgres::{Copy, Postgres, Session};
 pub use powerdns::PowerDns;
 
 use std::net::{TcpListener, UdpSocket};

@@ -1,10 +1,11 @@
 //! A PostgreSQL of one's own. It can be stopped, killed and started again on the same data.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ pub struct Postgres {
     port: u16,
     child: Mutex<Option<Child>>,
     databases: AtomicU32,
+    copies: AtomicU32,
+    /// `NAME=VALUE`, over those that every one has.
+    settings: Vec<String>,
 }
 
 impl Postgres {
@@ -30,19 +34,22 @@ impl Postgres {
     /// Where it cannot: with what is missing.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`Postgres::start`], with settings, each as `NAME=VALUE`.
+    ///
+    /// # Panics
+    /// As [`Postgres::start`].
+    #[must_use]
+    pub fn start_with(settings: &[&str]) -> Self {
         let bin = binaries();
         let dir = tempfile::Builder::new().prefix("berth-postgres-").tempdir().expect("a folder of its own");
         // PostgreSQL refuses to run as root: the folder is handed to the user that its package made.
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(dir.path(), open).expect("a folder that another user may enter");
         let data = dir.path().join("data");
-        std::fs::create_dir(&data).expect("a folder for its data");
-        if rustix::process::geteuid().is_root() {
-            done(
-                Command::new("chown").arg("postgres:postgres").arg(&data),
-                "the user 'postgres' is not there",
-            );
-        }
+        server_folder(&data);
         let mut make = as_server(&bin.join("initdb"));
         make.arg("-D").arg(&data).args([
             "-U",
@@ -61,6 +68,8 @@ impl Postgres {
             port: crate::free_port(),
             child: Mutex::new(None),
             databases: AtomicU32::new(0),
+            copies: AtomicU32::new(0),
+            settings: settings.iter().map(|s| (*s).to_owned()).collect(),
         };
         server.up();
         server
@@ -77,7 +86,7 @@ impl Postgres {
         }
         let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("its log");
         let mut command = as_server(&self.bin.join("postgres"));
-        command.arg("-D").arg(self.dir.path().join("data"));
+        command.arg("-D").arg(self.data());
         for setting in [
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={}", self.port),
@@ -86,7 +95,10 @@ impl Postgres {
             "fsync=off".to_owned(),
             "max_connections=60".to_owned(),
             "shared_buffers=32MB".to_owned(),
-        ] {
+        ]
+        .iter()
+        .chain(&self.settings)
+        {
             command.arg("-c").arg(setting);
         }
         let errors = log.try_clone().expect("its log twice");
@@ -149,6 +161,51 @@ impl Postgres {
         }
     }
 
+    /// A copy of all its data as it is now, as a replica has it that gets no further.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    #[must_use]
+    pub fn copy(&self) -> Copy {
+        let name = format!("copy{}", self.copies.fetch_add(1, Ordering::Relaxed));
+        let folder = self.dir.path().join(name);
+        server_folder(&folder);
+        let mut make = as_server(&self.bin.join("pg_basebackup"));
+        make.args(["-h", "127.0.0.1", "-U", "postgres", "-X", "fetch", "-c", "fast", "--no-sync", "-p"]);
+        make.arg(self.port.to_string()).arg("-D").arg(&folder);
+        done(&mut make, "a copy cannot be made");
+        Copy(folder)
+    }
+
+    /// Ends it as a crash does, and starts what a copy has in its place: what came after the copy is lost.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    pub fn fail_over(&self, copy: Copy) {
+        self.crash();
+        std::fs::remove_dir_all(self.data()).expect("its data can be removed");
+        std::fs::rename(copy.0, self.data()).expect("a copy can be moved");
+        self.up();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A session that stays open.
+    ///
+    /// # Panics
+    /// Where psql cannot be run.
+    #[must_use]
+    pub fn session(&self, url: &str) -> Session {
+        let mut command = Command::new(self.bin.join("psql"));
+        command.args(["-X", "-q", "-At", "-d", url]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().expect("psql runs");
+        let to = child.stdin.take().expect("a pipe");
+        let from = BufReader::new(child.stdout.take().expect("a pipe"));
+        Session { child, to: Some(to), from }
+    }
+
     /// The URL of a new, empty database.
     ///
     /// # Panics
@@ -177,6 +234,41 @@ impl Postgres {
     }
 }
 
+/// A copy of a server's data.
+#[derive(Debug)]
+pub struct Copy(PathBuf);
+
+/// A session of psql. It ends with this value, and what it holds is let go.
+#[derive(Debug)]
+pub struct Session {
+    child: Child,
+    /// `None` once it is to end.
+    to: Option<ChildStdin>,
+    from: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// Runs statements; answers what they printed. `None`: it did not get so far, since it was not let in, say.
+    pub fn run(&mut self, text: &str) -> Option<String> {
+        const END: &str = "(it is done)\n";
+        self.to.as_mut()?.write_all(format!("{text}\n\\echo {END}").as_bytes()).ok()?;
+        let mut said = String::new();
+        while self.from.read_line(&mut said).ok()? > 0 {
+            if let Some(said) = said.strip_suffix(END) {
+                return Some(said.to_owned());
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.to = None;
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
         // Nothing of its data is wanted any more.
@@ -196,8 +288,18 @@ fn binaries() -> PathBuf {
     newest.expect("no PostgreSQL server in /usr/lib/postgresql: 'apt-get install postgresql' brings one")
 }
 
+/// A folder that belongs to the server's user.
+fn server_folder(folder: &Path) {
+    std::fs::create_dir(folder).expect("a folder for its data");
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).expect("a folder of its own");
+    if rustix::process::geteuid().is_root() {
+        let mut give = Command::new("chown");
+        done(give.arg("postgres:postgres").arg(folder), "the user 'postgres' is not there");
+    }
+}
+
 /// A command that runs as the server's user, and ends with us however we end.
-fn as_server(program: &Path) -> Command {
+pub(crate) fn as_server(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if rustix::process::geteuid().is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);

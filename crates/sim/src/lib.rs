@@ -44,5 +44,5 @@ pub use sim::{Options, Probe, Sim};
 pub use spec::{Mode, Spec};
 pub use swarm::{Service, Swarm, Task, TaskState, UpdateStatus, Volume};
 pub use table::{Row, Table};
-pub use traefik::{File, Router, Traefik};
+pub use traefik::{Certificate, File, Router, Traefik};
 pub use world::{Db, World};

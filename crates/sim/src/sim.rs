@@ -17,6 +17,8 @@ use crate::fault::{Broken, CallNo, CallRecord, Chaos, Fault, Rule};
 use crate::http_api::{Call, Order, Reply};
 use crate::image::Behaviour;
 use crate::ledger::{Ledger, Subject};
+use crate::rng::Rng;
+use crate::traefik::Certificate;
 use crate::world::{Event, World};
 
 #[derive(Clone, Debug)]
@@ -336,6 +338,19 @@ impl Sim {
     /// What a request from outside would get now.
     pub fn probe(&self, host: &str, path: &str) -> Probe {
         self.world().probe(host, path)
+    }
+
+    /// Declares what handshakes for a host show from now on.
+    pub fn set_certificate(&self, host: &str, certificate: Option<Certificate>) {
+        self.with(|world| match certificate {
+            Some(certificate) => drop(world.traefik.certificates.insert(host.to_owned(), certificate)),
+            None => drop(world.traefik.certificates.remove(host)),
+        });
+    }
+
+    /// The certificate that a handshake for this host would show now.
+    pub fn certificate(&self, host: &str) -> Option<Certificate> {
+        self.world().traefik.certificates.get(host).cloned()
     }
 
     /// Declares how containers of an image behave.

@@ -64,12 +64,23 @@ pub struct File {
     written: u64,
 }
 
+/// What a handshake with the proxy would show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Milliseconds since 1970.
+    pub until: i64,
+    /// False: the proxy's own, for nobody.
+    pub believed: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Traefik {
     /// By application name. Files outlive what they route to.
     pub files: BTreeMap<String, File>,
     /// True: the proxy itself refuses connections.
     pub down: bool,
+    /// By host: the certificate that it shows.
+    pub certificates: BTreeMap<String, Certificate>,
     drop_next: HashSet<String>,
 }
 

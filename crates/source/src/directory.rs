@@ -3,6 +3,8 @@
 use crate::scan::{File, scan_after};
 use crate::walk::Error;
 use crate::watch::Watch;
+use berth_model::ids::Key;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +12,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What the directory held when it was last looked at.
+/// What a source held when it was last looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
     /// It could not be read, and why: nothing is known of what it holds.
     Unreadable(String),
     /// Every manifest, by name.
     Files(Arc<[File]>),
+    /// Every row as a manifest, and the keys of those whose removal is asked for.
+    Rows(Arc<[File]>, Arc<BTreeSet<Key>>),
 }
 
 impl Default for Reading {

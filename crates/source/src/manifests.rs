@@ -3,11 +3,11 @@
 
 use crate::directory::Reading;
 use crate::scan::File;
-use berth_manifest::{Context, Diagnostic, Fleet, HeldBy, Input, Reader};
+use berth_manifest::{Before, Context, Diagnostic, Fleet, HeldBy, Input, Reader};
 use berth_model::ids::Key;
 use berth_ports::{Trust, Wanted};
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The files of a reading as `berth-manifest` takes them, for commands that read once.
@@ -25,7 +25,7 @@ pub fn inputs(files: &[File]) -> Vec<Input> {
 #[derive(Debug, Default)]
 pub struct Manifests {
     reader: Reader,
-    last: Wanted,
+    last: Arc<Wanted>,
     told: Vec<Diagnostic>,
 }
 
@@ -47,13 +47,18 @@ impl Manifests {
         held: HeldBy<'_>,
     ) -> (Arc<Wanted>, Vec<Diagnostic>) {
         let mut all = Vec::new();
+        let mut removed = None;
         for reading in readings {
             match reading.borrow() {
                 Reading::Unreadable(_) => {
-                    self.last.trust = Trust::Unknown;
-                    return (Arc::new(self.last.clone()), self.told.clone());
+                    Arc::make_mut(&mut self.last).trust = Trust::Unknown;
+                    return (self.last.clone(), self.told.clone());
                 }
                 Reading::Files(files) => all.extend(inputs(files)),
+                Reading::Rows(files, asked) => {
+                    all.extend(inputs(files));
+                    removed.get_or_insert_with(BTreeSet::new).extend(asked.iter().cloned());
+                }
             }
         }
         let fleet = self.reader.update(&all, cx, held);
@@ -61,7 +66,7 @@ impl Manifests {
         let invalid = invalid(&fleet);
         self.told = fleet.errors;
         self.told.extend(fleet.warnings);
-        self.last = Wanted {
+        self.last = Arc::new(Wanted {
             stacks: fleet.stacks,
             projects: fleet.projects,
             trust: if fleet.bad_files.is_empty() {
@@ -69,9 +74,22 @@ impl Manifests {
             } else {
                 Trust::Partial { bad_files: fleet.bad_files }
             },
+            removed,
             invalid,
-        };
-        (Arc::new(self.last.clone()), self.told.clone())
+        });
+        (self.last.clone(), self.told.clone())
+    }
+
+    /// What is wanted after files changed or came, where that is quickly told. `None`: take the readings.
+    pub fn change(&mut self, files: &[File], cx: &Context) -> Option<Arc<Wanted>> {
+        if self.last.trust == Trust::Unknown {
+            return None;
+        }
+        let before = Before { stacks: &self.last.stacks, invalid: &self.last.invalid };
+        let changed = self.reader.change(&inputs(files), cx, before)?;
+        let wanted = Arc::make_mut(&mut self.last);
+        wanted.stacks.extend(changed.into_iter().map(|stack| (stack.name.clone(), stack)));
+        Some(self.last.clone())
     }
 }
 

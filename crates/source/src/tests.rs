@@ -81,12 +81,12 @@ impl Bed {
                             .zip(wanted)
                             .all(|(f, (n, b))| &*f.name == *n && *f.bytes == *b.as_bytes())
                 }
-                Reading::Unreadable(_) => false,
+                Reading::Unreadable(_) | Reading::Rows(..) => false,
             })
             .await;
         match reading {
             Reading::Files(files) => files,
-            Reading::Unreadable(_) => unreachable!(),
+            Reading::Unreadable(_) | Reading::Rows(..) => unreachable!(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Bed {
             .await;
         match reading {
             Reading::Unreadable(why) => why,
-            Reading::Files(_) => unreachable!(),
+            Reading::Files(_) | Reading::Rows(..) => unreachable!(),
         }
     }
 }
@@ -105,7 +105,9 @@ impl Bed {
 fn names(reading: &Reading) -> Vec<String> {
     match reading {
         Reading::Unreadable(why) => vec![why.clone()],
-        Reading::Files(files) => files.iter().map(|file| file.name.to_string()).collect(),
+        Reading::Files(files) | Reading::Rows(files, _) => {
+            files.iter().map(|file| file.name.to_string()).collect()
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 
 use crate::Limits;
 use crate::samples::*;
+use berth_model::access::{Audit, Role, Token, TokenHash};
 use berth_model::event::Request;
 use berth_model::ids::{Key, StackName};
 use berth_model::record::Version;
 use berth_ports::{Answer, Change, PortError, Query, SecretRow, Store};
 
 /// Small enough to be reached.
-const SMALL: Limits = Limits { events: 20, runs_of_a_key: 5, runs: 30, versions: 10, requests: 4 };
+const SMALL: Limits = Limits { events: 20, runs_of_a_key: 5, runs: 30, versions: 10, requests: 4, audit: 6 };
 
 macro_rules! contract {
     ($($name:ident),+ $(,)?) => {
@@ -33,9 +34,21 @@ macro_rules! contract {
             #[tokio::test]
             async fn every_promise() {
                 let server = berth_servers::Postgres::start();
+                every(&server, server.port()).await;
+            }
+
+            #[tokio::test]
+            async fn every_promise_behind_a_pooler() {
+                let server = berth_servers::Postgres::start();
+                let pooler = berth_servers::Pgbouncer::before(&server);
+                every(&server, pooler.port()).await;
+            }
+
+            async fn every(server: &berth_servers::Postgres, port: u16) {
                 $({
                     let url = server.database();
-                    let store = crate::Postgres::open_with(&url, super::SMALL).await.unwrap();
+                    let through = url.replace(&server.port().to_string(), &port.to_string());
+                    let store = crate::Postgres::open_with(&through, super::SMALL).await.unwrap();
                     let birthday = format!("update berth.meta set made = {}", crate::samples::MADE.0);
                     assert_eq!(server.psql(&url, &["-c", &birthday]), "");
                     super::$name(&store).await;
@@ -67,6 +80,9 @@ contract!(
     secrets_of_a_stack_and_of_its_app_differ,
     strange_texts_come_back,
     commits_at_once_are_each_whole,
+    tokens_are_found_by_their_hash_and_revoked_by_their_name,
+    a_token_of_a_name_that_is_taken_changes_nothing,
+    the_audit_is_bounded_and_newest_first,
 );
 
 // The questions.
@@ -113,6 +129,21 @@ async fn secrets(s: &impl Store) -> Vec<SecretRow> {
     }
 }
 
+async fn tokens(s: &impl Store, query: Query) -> Vec<Token> {
+    match s.query(query).await.unwrap() {
+        Answer::Tokens(list) => list,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn audit(s: &impl Store, key: Option<&str>, tenant: Option<&str>, limit: u32) -> Vec<Audit> {
+    let (key, tenant) = (key.map(str::to_owned), tenant.map(str::to_owned));
+    match s.query(Query::Audit { key, tenant, limit }).await.unwrap() {
+        Answer::Audit(list) => list,
+        other => panic!("{other:?}"),
+    }
+}
+
 // The promises.
 
 async fn an_empty_store(s: &impl Store) {
@@ -145,7 +176,7 @@ async fn everything_comes_back(s: &impl Store) {
     let snapshot = s.snapshot().await.unwrap();
     assert_eq!(
         snapshot.records,
-        [(shared, Box::default()), (blog, record(2)), (shop.clone(), record(1))],
+        [(shared, Box::default()), (blog.clone(), record(2)), (shop.clone(), record(1))],
         "in the order of the keys"
     );
     assert_eq!(snapshot.intents, [intent("op-1"), intent("op-2")]);
@@ -154,6 +185,11 @@ async fn everything_comes_back(s: &impl Store) {
     assert_eq!((snapshot.last_event, snapshot.last_run, snapshot.last_request), (2, 1, 1));
     assert_eq!(snapshot.made, MADE);
     assert_eq!(s.query(Query::Statuses).await.unwrap(), Answer::Statuses(vec![*status(shop.clone(), 1)]));
+    let one = s.query(Query::Status(shop.clone())).await.unwrap();
+    assert_eq!(one, Answer::Statuses(vec![*status(shop.clone(), 1)]));
+    assert_eq!(s.query(Query::Status(stack("none"))).await.unwrap(), Answer::Statuses(Vec::new()));
+    assert_eq!(s.query(Query::Record(blog.clone())).await.unwrap(), Answer::Record(Some(record(2))));
+    assert_eq!(s.query(Query::Record(stack("none"))).await.unwrap(), Answer::Record(None));
     assert_eq!(
         s.query(Query::Runs { key: shop.clone(), limit: 9 }).await.unwrap(),
         Answer::Runs(vec![*run(1, shop.clone())])
@@ -457,4 +493,47 @@ async fn commits_at_once_are_each_whole(s: &impl Store) {
     let list = requests(s, 0).await;
     assert_eq!(list.len(), 80);
     assert!(list.chunks(2).all(|pair| pair[0].1 == pair[1].1), "a commit's changes stand together");
+}
+
+async fn tokens_are_found_by_their_hash_and_revoked_by_their_name(s: &impl Store) {
+    let (ci, portal) = (token("ci", 1, Some("acme")), token("portal", 2, None));
+    s.commit(vec![Change::Token(portal.clone()), Change::Token(ci.clone())]).await.unwrap();
+    // An unanswered commit is repeated.
+    s.commit(vec![Change::Token(ci.clone())]).await.unwrap();
+    assert_eq!(tokens(s, Query::Tokens).await, [ci.clone(), portal.clone()]);
+    assert_eq!(tokens(s, Query::Token(ci.hash)).await, [ci]);
+    assert_eq!(tokens(s, Query::Token(TokenHash([9; 32]))).await, []);
+    s.commit(vec![Change::RevokeToken("ci".to_owned()), Change::RevokeToken("none".to_owned())])
+        .await
+        .unwrap();
+    assert_eq!(tokens(s, Query::Tokens).await, [portal]);
+}
+
+async fn a_token_of_a_name_that_is_taken_changes_nothing(s: &impl Store) {
+    s.commit(vec![Change::Token(token("ci", 1, None))]).await.unwrap();
+    let other = Token { role: Role::Owner, ..token("ci", 2, None) };
+    let refused = s.commit(vec![Change::Record(stack("shop"), record(1)), Change::Token(other)]).await;
+    assert!(matches!(refused, Err(PortError::Conflict(_))), "{refused:?}");
+    assert_eq!(tokens(s, Query::Tokens).await, [token("ci", 1, None)]);
+    assert_eq!(s.snapshot().await.unwrap().records, []);
+}
+
+async fn the_audit_is_bounded_and_newest_first(s: &impl Store) {
+    let entry = |n: i64| Audit {
+        at: MADE.after(std::time::Duration::from_secs(n.unsigned_abs())),
+        who: "token ci".to_owned(),
+        what: "restart".to_owned(),
+        key: Some(if n % 2 == 0 { "stack/blog" } else { "stack/shop" }.to_owned()),
+        tenant: (n % 3 == 0).then(|| "acme".to_owned()),
+        generation: (n > 4).then_some(n.unsigned_abs()),
+        outcome: format!("done {n}"),
+    };
+    for n in 1..=8 {
+        s.commit(vec![Change::Audit(entry(n))]).await.unwrap();
+    }
+    let all: Vec<Audit> = (3..=8).rev().map(entry).collect();
+    assert_eq!(audit(s, None, None, 100).await, all);
+    assert_eq!(audit(s, None, None, 2).await, all[..2]);
+    assert_eq!(audit(s, Some("stack/shop"), None, 100).await, [entry(7), entry(5), entry(3)]);
+    assert_eq!(audit(s, Some("stack/shop"), Some("acme"), 100).await, [entry(3)]);
 }

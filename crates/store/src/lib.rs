@@ -18,5 +18,7 @@ mod value;
 
 pub use limit::Limits;
 pub use memory::{Memory, OnCommit, Verdict};
-pub use postgres::{Held, Hints, Leader, Lease, LeaseTimes, Postgres, PostgresError, Row, Rows};
+pub use postgres::{
+    Held, Hints, Leader, Lease, LeaseTimes, Postgres, PostgresError, Renewed, Row, Rows, manifest_of,
+};
 pub use sqlite::{Lock, OpenError, Sqlite};

@@ -1,16 +1,18 @@
 //! The store in memory: the twin of SQLite for tests and the simulator. It keeps the same promises in the same way and
 //! must never be laxer, or a test against it would prove nothing.
 
-use crate::limit::Limits;
+use crate::limit::{AUDIT_FOR, Limits};
 use crate::secret;
 use berth_model::Time;
+use berth_model::access::{Audit, Token};
 use berth_model::event::{Event, Request};
 use berth_model::ids::{AppName, Key, OperationId, StackName};
 use berth_model::record::{Intent, Record, Run, StackStatus, Version};
 use berth_ports::{Answer, Change, PortError, Query, SecretRow, Snapshot, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a hook says of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Verdict {
     RefuseBefore(PortError),
     /// It happens, and the caller is told this all the same: the answer was lost.
     ApplyThenError(PortError),
+    /// It happens when this time has passed.
+    ApplyAfter(Duration),
 }
 
 /// A hook: sees every commit before it happens.
@@ -61,6 +65,9 @@ struct State {
     requests: BTreeMap<u64, (Time, Request)>,
     request_given: u64,
     request_done: u64,
+    tokens: BTreeMap<String, Token>,
+    /// Oldest first.
+    audit: VecDeque<Audit>,
 }
 
 impl fmt::Debug for Memory {
@@ -97,6 +104,8 @@ impl Memory {
             requests: BTreeMap::new(),
             request_given: 0,
             request_done: 0,
+            tokens: BTreeMap::new(),
+            audit: VecDeque::new(),
         })
     }
 
@@ -141,12 +150,6 @@ impl Memory {
     }
 
     fn commit_now(&self, changes: Vec<Change>) -> Result<(), PortError> {
-        // The hook runs outside both locks, so that it may look at the store itself.
-        let hook = lock(&self.shared.hook).clone();
-        let verdict = hook.map_or(Verdict::Apply, |hook| hook(&changes));
-        if let Verdict::RefuseBefore(error) = verdict {
-            return Err(error);
-        }
         let mut state = self.state();
         if let Some(epoch) = self.epoch
             && epoch != state.epoch
@@ -157,6 +160,7 @@ impl Memory {
             )));
         }
         state.check_secrets(&changes)?;
+        state.check_tokens(&changes)?;
         if !changes.is_empty() {
             state.commits += 1;
         }
@@ -164,10 +168,7 @@ impl Memory {
             state.apply(change);
         }
         state.trim_runs_and_events();
-        match verdict {
-            Verdict::ApplyThenError(error) => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -187,7 +188,17 @@ impl Store for Memory {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), PortError> {
-        self.commit_now(changes)
+        // The hook runs outside both locks, so that it may look at the store itself.
+        let hook = lock(&self.shared.hook).clone();
+        match hook.map_or(Verdict::Apply, |hook| hook(&changes)) {
+            Verdict::Apply => self.commit_now(changes),
+            Verdict::RefuseBefore(error) => Err(error),
+            Verdict::ApplyThenError(error) => self.commit_now(changes).and(Err(error)),
+            Verdict::ApplyAfter(time) => {
+                tokio::time::sleep(time).await;
+                self.commit_now(changes)
+            }
+        }
     }
 
     async fn query(&self, query: Query) -> Result<Answer, PortError> {
@@ -196,6 +207,17 @@ impl Store for Memory {
 }
 
 impl State {
+    fn check_tokens(&self, changes: &[Change]) -> Result<(), PortError> {
+        for change in changes {
+            if let Change::Token(token) = change
+                && self.tokens.get(&token.name).is_some_and(|held| held != token)
+            {
+                return Err(crate::secret::token_exists(&token.name));
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that can be refused is refused before anything is changed.
     fn check_secrets(&self, changes: &[Change]) -> Result<(), PortError> {
         let mut changed: BTreeMap<SecretKey, Option<(u32, Time)>> = BTreeMap::new();
@@ -260,6 +282,21 @@ impl State {
                 let keep_after =
                     self.request_done.min(self.request_given.saturating_sub(self.limits.requests));
                 self.requests = self.requests.split_off(&(keep_after + 1));
+            }
+            Change::Token(token) => {
+                self.tokens.insert(token.name.clone(), token);
+            }
+            Change::RevokeToken(name) => {
+                self.tokens.remove(&name);
+            }
+            Change::Audit(entry) => {
+                let now = entry.at;
+                self.audit.push_back(entry);
+                while self.audit.len() as u64 > self.limits.audit
+                    || self.audit.front().is_some_and(|e| now.since(e.at) > AUDIT_FOR)
+                {
+                    self.audit.pop_front();
+                }
             }
         }
     }
@@ -362,6 +399,19 @@ impl State {
             ),
             Query::Secrets => Answer::Secrets(self.secrets.values().cloned().collect()),
             Query::Statuses => Answer::Statuses(self.statuses.values().cloned().collect()),
+            Query::Status(key) => Answer::Statuses(self.statuses.get(key).cloned().into_iter().collect()),
+            Query::Record(key) => Answer::Record(self.records.get(key).cloned().map(Box::new)),
+            Query::Token(hash) => {
+                Answer::Tokens(self.tokens.values().filter(|t| t.hash == *hash).cloned().collect())
+            }
+            Query::Tokens => Answer::Tokens(self.tokens.values().cloned().collect()),
+            Query::Audit { key, tenant, limit } => {
+                let wanted = |e: &&Audit| {
+                    key.as_ref().is_none_or(|k| e.key.as_ref() == Some(k))
+                        && tenant.as_ref().is_none_or(|t| e.tenant.as_ref() == Some(t))
+                };
+                Answer::Audit(self.audit.iter().rev().filter(wanted).take(*limit as usize).cloned().collect())
+            }
         }
     }
 }

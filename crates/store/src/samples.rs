@@ -1,6 +1,7 @@
 //! Values for the tests of every store: one of each kind, small and alike.
 
 use berth_model::Time;
+use berth_model::access::{Role, Token, TokenHash};
 use berth_model::condition::{Condition, ConditionType, Reason, Status};
 use berth_model::event::{Event, Request};
 use berth_model::hash::Hash;
@@ -111,4 +112,15 @@ pub(crate) fn secret(name: &str, version: u32, at: i64) -> SecretRow {
 
 pub(crate) fn ask(text: &str) -> Change {
     Change::Request { at: Time(12), request: Request::Confirm { token: text.to_owned() } }
+}
+
+pub(crate) fn token(name: &str, hash: u8, tenant: Option<&str>) -> Token {
+    Token {
+        name: name.to_owned(),
+        tenant: tenant.map(str::to_owned),
+        role: Role::Developer,
+        hash: TokenHash([hash; 32]),
+        made: Time(13),
+        expires: tenant.map(|_| Time(14)),
+    }
 }

@@ -1,4 +1,4 @@
-//! When a given secret may be written over. Asked by every store before it writes; never sees a value.
+//! When a given secret may be written over, and a token made. Asked by every store before it writes; never sees a value.
 
 use berth_model::Time;
 use berth_ports::{PortError, SecretRow};
@@ -17,4 +17,11 @@ pub(crate) fn may_write(held: Option<(u32, Time)>, row: &SecretRow) -> Result<()
         }
         _ => Ok(()),
     }
+}
+
+/// Two tokens of one name could not be told apart in the audit.
+pub(crate) fn token_exists(name: &str) -> PortError {
+    PortError::Conflict(format!(
+        "there is a token named {name} already; revoke it first, or choose another name"
+    ))
 }

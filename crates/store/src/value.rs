@@ -1,5 +1,7 @@
 //! Values as columns and back, the same for every SQL store.
 
+use berth_model::Time;
+use berth_model::access::{Role, Token, TokenHash};
 use berth_model::ids::AppName;
 use berth_ports::PortError;
 use serde::Serialize;
@@ -30,4 +32,23 @@ pub(crate) fn unsigned(n: i64) -> u64 {
 /// A number to be compared with: beyond what SQL can hold it is after everything.
 pub(crate) fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A token from its columns; what is wrong with them otherwise.
+pub(crate) fn token(
+    name: String,
+    tenant: Option<String>,
+    role: &str,
+    hash: &[u8],
+    made: i64,
+    expires: Option<i64>,
+) -> Result<Token, &'static str> {
+    Ok(Token {
+        name,
+        tenant,
+        role: Role::parse(role).ok_or("its role is none that is known")?,
+        hash: TokenHash(hash.try_into().map_err(|_| "its hash has not 32 bytes")?),
+        made: Time(made),
+        expires: expires.map(Time),
+    })
 }

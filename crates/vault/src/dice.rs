@@ -3,7 +3,7 @@
 use crate::Error;
 use berth_ports::Dice;
 use rand::rngs::{StdRng, SysRng};
-use rand::{Rng, SeedableRng};
+use rand::{Rng, SeedableRng, TryRng};
 use std::sync::{Mutex, PoisonError};
 
 /// Randomness for production: a generator seeded once by the system, so that a later draw cannot fail.
@@ -24,6 +24,13 @@ impl SystemDice {
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(|e| Error::NoRandomness(e.to_string()))?;
         Ok(Self(Mutex::new(rng)))
     }
+}
+
+/// 32 bytes that nobody can guess; `None` where the system gives none.
+#[must_use]
+pub fn random() -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    SysRng.try_fill_bytes(&mut bytes).ok().map(|()| bytes)
 }
 
 impl Dice for SystemDice {

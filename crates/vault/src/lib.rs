@@ -24,6 +24,6 @@ mod seal;
 #[cfg(test)]
 mod tests;
 
-pub use dice::SystemDice;
+pub use dice::{SystemDice, random};
 pub use error::Error;
 pub use ring::Ring;

@@ -262,7 +262,10 @@ impl<T: Transport> Client<T> {
             Lane::Slow => self.slow.acquire().await.ok(),
             Lane::Read | Lane::Write => None,
         };
+        // One slow call at a time is meant to wait for the other; the budget is what all of them share.
+        let asked = Instant::now();
         let _permit = self.permits.acquire().await;
+        self.observer.waited(asked.elapsed().as_secs_f64());
         // The breaker may have opened while this call waited for its place.
         self.admitted().await?;
         let key = self.key();

@@ -69,6 +69,13 @@ fn judge(call: &Call, reply: &Reply) -> Result<(), Verdict> {
 }
 
 fn client(steps: impl IntoIterator<Item = Step>) -> (Client<Arc<Script>>, Arc<Script>) {
+    observed(steps, Arc::new(Silent))
+}
+
+fn observed(
+    steps: impl IntoIterator<Item = Step>,
+    observer: Arc<dyn Observer>,
+) -> (Client<Arc<Script>>, Arc<Script>) {
     let script = Arc::new(Script { steps: Mutex::new(steps.into_iter().collect()), ..Script::default() });
     let setup = Setup {
         base: "http://h:3000".into(),
@@ -79,7 +86,7 @@ fn client(steps: impl IntoIterator<Item = Step>) -> (Client<Arc<Script>>, Arc<Sc
         probe: Call::get("probe", "/probe"),
         health: Some((Call::get("health", "/api/health"), "the API hangs".into())),
         dice: Arc::new(|| u64::MAX / 2),
-        observer: Arc::new(Silent),
+observer,
         budget: None,
     };
     (Client::new(script.clone(), setup).unwrap(), script)
@@ -146,6 +153,28 @@ async fn no_more_than_so_many_at_once() {
     let all = (0..40).map(|i| client.call(if i % 2 == 0 { &call } else { &slow }));
     assert!(futures::future::join_all(all).await.iter().all(Result::is_ok));
     assert_eq!(script.most_at_once.load(Ordering::SeqCst), 4);
+}
+
+#[derive(Default)]
+struct Waits(Mutex<Vec<f64>>);
+
+impl Observer for Waits {
+    fn call(&self, _: &str, _: &'static str, _: f64) {}
+    fn request(&self, _: &str, _: f64) {}
+    fn waited(&self, seconds: f64) {
+        self.0.lock().unwrap().push(seconds);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_place_is_counted_and_nothing_else() {
+    let waits = Arc::new(Waits::default());
+    let (client, script) = observed([], waits.clone());
+    *script.takes.lock().unwrap() = Duration::from_secs(2);
+    let call = read();
+    futures::future::join_all((0..9).map(|_| client.call(&call))).await;
+    // Four places: four at once, four after two seconds, one after four.
+    assert_eq!(waits.0.lock().unwrap().as_slice(), [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 2.0, 4.0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@ pub trait Observer: Send + Sync + 'static {
     fn call(&self, procedure: &str, outcome: &'static str, seconds: f64);
     /// One request was sent: a call with retries sends several.
     fn request(&self, procedure: &str, seconds: f64);
+    /// One request had its place among those in flight, after this long.
+    fn waited(&self, seconds: f64);
 }
 
 /// Counts nothing.
@@ -14,4 +16,5 @@ pub struct Silent;
 impl Observer for Silent {
     fn call(&self, _: &str, _: &'static str, _: f64) {}
     fn request(&self, _: &str, _: f64) {}
+    fn waited(&self, _: f64) {}
 }

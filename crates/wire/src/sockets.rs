@@ -1,5 +1,6 @@
 //! Real sockets, by reqwest: no redirects, a bounded answer, TLS by rustls with one crypto provider.
 
+use crate::expiry::Expiry;
 use crate::transport::{Transport, TransportError};
 use bytes::{Bytes, BytesMut};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -24,11 +25,13 @@ pub struct SocketsOptions {
     /// Believe every certificate. For looking at an app behind a certificate that is not there yet; nothing secret
     /// may be sent over it.
     pub any_certificate: bool,
+    /// Say with each answer over TLS when the server's certificate expires: its [`Expiry`] is among the extensions.
+    pub tell_expiry: bool,
 }
 
 impl Default for SocketsOptions {
     fn default() -> Self {
-        Self { largest: 64 << 20, connect_to: None, any_certificate: false }
+        Self { largest: 64 << 20, connect_to: None, any_certificate: false, tell_expiry: false }
     }
 }
 
@@ -68,6 +71,9 @@ impl Sockets {
         if options.any_certificate {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
+        if options.tell_expiry {
+            builder = builder.tls_info(true);
+        }
         let client =
             builder.build().map_err(|e| format!("the HTTP client cannot be made: {}", causes(&e)))?;
         Ok(Self { client, largest: options.largest })
@@ -76,6 +82,9 @@ impl Sockets {
     async fn once(&self, request: reqwest::Request) -> Result<http::Response<Bytes>, TransportError> {
         let mut response = self.client.execute(request).await.map_err(|e| told(&e))?;
         let mut answer = http::Response::builder().status(response.status());
+        if let Some(tls) = response.extensions().get::<reqwest::tls::TlsInfo>() {
+            answer = answer.extension(Expiry::of(tls.peer_certificate().unwrap_or_default()));
+        }
         if let Some(headers) = answer.headers_mut() {
             *headers = std::mem::take(response.headers_mut());
         }

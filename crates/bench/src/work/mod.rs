@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod fairness;
 pub(crate) mod noop;
 pub(crate) mod one_field;
+pub(crate) mod row_to_call;
 pub(crate) mod startup;
 pub(crate) mod steady;
 

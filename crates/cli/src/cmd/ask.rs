@@ -15,16 +15,25 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-async fn open(given: Option<&Path>) -> Result<(Config, AnyStore, Snapshot)> {
+pub(super) async fn open(given: Option<&Path>) -> Result<(Config, AnyStore, Snapshot)> {
     let config = settings::load(given, Needs::Places)?;
     let store = AnyStore::open(&config).await?;
     let snapshot = store.snapshot().await?;
     Ok((config, store, snapshot))
 }
 
-async fn request(config: &Config, store: &AnyStore, requests: Vec<Request>) -> Result<()> {
+pub(super) async fn request(
+    config: &Config,
+    store: &AnyStore,
+    snapshot: &Snapshot,
+    requests: Vec<Request>,
+) -> Result<()> {
     let at = out::now();
-    let changes = requests.into_iter().map(|request| Change::Request { at, request }).collect();
+    let mut changes = Vec::new();
+    for request in requests {
+        changes.push(Change::Audit(super::trace(request.verb(), request.key(), snapshot, "asked")));
+        changes.push(Change::Request { at, request });
+    }
     store.commit(changes).await.context("the request could not be left in the state")?;
     super::note_without_daemon(config).await;
     Ok(())
@@ -39,7 +48,7 @@ async fn each(
     let (config, store, snapshot) = open(given).await?;
     let keys = names.iter().map(|n| super::known(n, &snapshot)).collect::<Result<Vec<_>>>()?;
     let requests = keys.iter().cloned().map(make).collect();
-    request(&config, &store, requests).await?;
+    request(&config, &store, &snapshot, requests).await?;
     for key in keys {
         anstream::eprintln!("{key}: {done}");
     }
@@ -85,7 +94,7 @@ pub async fn rollback(given: Option<&Path>, args: Rollback) -> Result<ExitCode> 
         );
     };
     let to = found.generation;
-    request(&config, &store, vec![Request::Rollback { key: key.clone(), to: args.to }]).await?;
+    request(&config, &store, &snapshot, vec![Request::Rollback { key: key.clone(), to: args.to }]).await?;
     anstream::eprintln!(
         "{key}: asked to go back to generation {to} (now {}); it stays there until its manifest changes",
         record.generation
@@ -97,8 +106,8 @@ pub async fn rollback(given: Option<&Path>, args: Rollback) -> Result<ExitCode> 
 /// The state cannot be written; or what is held cannot be read.
 pub async fn confirm(given: Option<&Path>, args: Confirm) -> Result<ExitCode> {
     if let Some(token) = args.token {
-        let (config, store, _) = open(given).await?;
-        request(&config, &store, vec![Request::Confirm { token: token.clone() }]).await?;
+        let (config, store, snapshot) = open(given).await?;
+        request(&config, &store, &snapshot, vec![Request::Confirm { token: token.clone() }]).await?;
         anstream::eprintln!(
             "asked to go on with what token {token} holds; a token of something else changes nothing"
         );
@@ -124,7 +133,7 @@ pub async fn confirm(given: Option<&Path>, args: Confirm) -> Result<ExitCode> {
         }
     }
     app.engine.set_wanted(wanted);
-    let holds = berth_api::Fleet::holds(&*app);
+    let holds = app.holds();
     out::data(args.output.output, &holds, || {
         if holds.is_empty() {
             return "Nothing is held.\n".to_owned();

@@ -47,6 +47,7 @@ pub async fn doctor(given: Option<&Path>, args: Doctor) -> Result<ExitCode> {
     let store = AnyStore::open_to_read(&config).await;
     let (section, wanted) = manifests(&config, store.as_ref().ok().and_then(Option::as_ref)).await;
     sections.push(section);
+    sections.push(itself(&config, &wanted));
     let (section, snapshot) = state(&config, store).await;
     sections.push(section);
     sections.push(vault(&config, &snapshot));
@@ -97,6 +98,30 @@ fn files(config: &Config) -> Section {
                 section.say(Severity::Error, format!("{} with {what} cannot be read: {e}", path.display()))
             }
         }
+    }
+    section
+}
+
+/// Whether this daemon is an app of the fleet, as far as it was told.
+fn itself(config: &Config, wanted: &Wanted) -> Section {
+    let mut section = Section::new("this daemon itself");
+    if let Some((stack, app)) = &config.itself {
+        let known = wanted.stacks.get(stack).is_some_and(|s| s.apps.contains_key(app));
+        if known {
+            section.say(Severity::Ok, format!("it is app {app} of stack {stack}, and deploys itself last"));
+        } else {
+            let text = format!(
+                "berth.yaml says 'self: {stack}/{app}', and no manifest has such an app; it deploys nothing last"
+            );
+            section.say(Severity::Warning, text);
+        }
+    }
+    if std::env::var(world::SERVICE).is_ok() && world::own_service().is_none() {
+        let text = format!(
+            "{} was not filled in: only Swarm fills in {{{{.Service.Name}}}}; set 'self: STACK/APP' in berth.yaml",
+            world::SERVICE
+        );
+        section.say(Severity::Warning, text);
     }
     section
 }

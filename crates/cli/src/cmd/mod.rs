@@ -1,6 +1,7 @@
 //! The commands, one file each or a few that belong together, and what they share.
 
 pub mod apply;
+pub mod apps;
 pub mod ask;
 pub mod doctor;
 pub mod explain;
@@ -11,12 +12,14 @@ pub mod run;
 pub mod secret;
 pub mod serve;
 pub mod show;
+pub mod token;
 pub mod validate;
 pub mod wait;
 
 use crate::settings::{self, Needs};
 use crate::state::{self, AnyStore};
 use anyhow::{Context, Result, bail};
+use berth_model::access::Audit;
 use berth_model::config::Config;
 use berth_model::ids::{Key, StackName};
 use berth_ports::Snapshot;
@@ -89,6 +92,29 @@ pub fn known(text: &str, snapshot: &Snapshot) -> Result<Key> {
     });
     let hint = near.map(|k| format!(" (did you mean {k}?)")).unwrap_or_default();
     bail!("nothing is known of {key}{hint}; 'berth get' lists what there is")
+}
+
+/// Who runs this command, as it stands in the audit.
+#[must_use]
+pub fn who() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let user = named.filter(|n| !n.trim().is_empty());
+    format!("cli {}", user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())))
+}
+
+/// The trace of something that a command does.
+#[must_use]
+pub fn trace(what: &str, key: Option<&Key>, snapshot: &Snapshot, outcome: &str) -> Audit {
+    let status = key.and_then(|k| snapshot.status(k));
+    Audit {
+        at: crate::out::now(),
+        who: who(),
+        what: what.to_owned(),
+        key: key.map(ToString::to_string),
+        tenant: status.and_then(|s| s.tenant.clone()),
+        generation: status.map(|s| s.generation),
+        outcome: outcome.to_owned(),
+    }
 }
 
 /// Says so where no daemon seems to be there to carry out what was asked.

@@ -6,17 +6,16 @@ use crate::front::Front;
 use crate::live::{self, Live};
 use crate::settings::{self, Needs};
 use crate::state::{self, AnyStore};
-use crate::world::Door;
-use crate::{lead, logs, out};
+use crate::world::{self, Door};
+use crate::{lead, logs, out, supervisor};
 use anyhow::{Context, Result};
 use berth_model::config::{Config, StatePlace};
 use berth_ports::{Platform, Severity};
-use berth_store::Postgres;
-use std::net::SocketAddr;
+use berth_store::{Postgres, Sqlite};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -38,11 +37,17 @@ pub async fn run(given: Option<&Path>, args: Run) -> Result<ExitCode> {
         live.clear();
     }
     logs::start(args.log, if shown { "warn" } else { "info" });
-    let store = AnyStore::open(&config).await?;
     let stop = CancellationToken::new();
-    match store {
-        AnyStore::Database(store) => in_turns(config, store, &args, stop).await?,
-        store => self::alone(config, store, &args, shown.then_some(live), stop).await?,
+    match &config.state {
+        // A database may be away now, and come: nothing is asked of it yet.
+        StatePlace::Postgres(url) => {
+            let store = Postgres::at(url.value.expose())?;
+            in_turns(config, store, &args, stop).await?;
+        }
+        StatePlace::Sqlite(path) => {
+            let store = Sqlite::open(path, out::now()).await?;
+            self::alone(config, store, &args, shown.then_some(live), stop).await?;
+        }
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -55,26 +60,32 @@ fn told(config: &Config, address: SocketAddr) {
         owner = %config.owner, manifests = sources.join(" and "), state = state::place(config), %address,
         "berth {} runs", env!("CARGO_PKG_VERSION")
     );
+    if let Some((stack, app)) = &config.itself {
+        tracing::info!("it is app {app} of stack {stack}, and deploys itself last");
+    } else if let Some(service) = world::own_service() {
+        tracing::info!("the app of service {service} is itself, and is deployed last");
+    }
 }
 
 /// The only daemon of its state file.
 async fn alone(
     config: Config,
-    store: AnyStore,
+    store: Sqlite,
     args: &Run,
     mut live: Option<Live>,
     stop: CancellationToken,
 ) -> Result<()> {
-    let lock = store.file()?.lock().await?;
-    let app = App::new(config, store.clone(), Door::open()?, None).await?;
-    let listener = listen(&app.config).await?;
-    let address = listener.local_addr().context("the status API's address")?;
+    let lock = store.lock().await?;
+    let app = App::new(config, AnyStore::File(store.clone()), Door::open()?, None).await?;
+    let listener = listen(&app.config)?;
+    let address = listener.local_addr().context("the API's address")?;
     told(&app.config, address);
     signals(stop.clone())?;
-    let serving = tokio::spawn(berth_api::serve(app.clone(), listener, stop.clone()));
+    let front = Front::alone(app.clone());
+    let serving = tokio::spawn(serve(front.clone(), app.config.clone(), listener, stop.clone()));
     let feeding = tokio::spawn(app.clone().feed(None, stop.clone()));
     tokio::spawn(diagnose(app.clone()));
-    tokio::spawn(tell_supervisor(app.clone()));
+    tokio::spawn(supervisor::tell(front));
     if let Some(live) = &mut live {
         live.line(&format!("berth runs; status on http://{address}, stop with Ctrl-C"));
     }
@@ -92,7 +103,7 @@ async fn alone(
             args.grace
         );
     }
-    notify("STOPPING=1");
+    supervisor::stopping();
     for task in [watching, feeding] {
         // Each ends with the token; an error is its panic, told by the hook.
         let _ = task.await;
@@ -105,13 +116,17 @@ async fn alone(
 
 /// One of several daemons on one database.
 async fn in_turns(config: Config, store: Postgres, args: &Run, stop: CancellationToken) -> Result<()> {
-    let front = Arc::new(Front::new(AnyStore::Database(store.clone())));
-    let listener = listen(&config).await?;
-    let address = listener.local_addr().context("the status API's address")?;
+    let front = Arc::new(Front::new(config.clone(), AnyStore::Database(store.clone())));
+    let listener = listen(&config)?;
+    let address = listener.local_addr().context("the API's address")?;
     told(&config, address);
     signals(stop.clone())?;
-    let serving = tokio::spawn(berth_api::serve(front.clone(), listener, stop.clone()));
-    tokio::spawn(tell_supervisor(front.clone()));
+    let serving = tokio::spawn(serve(front.clone(), config.clone(), listener, stop.clone()));
+    let relaying = tokio::spawn({
+        let (front, stop) = (front.clone(), stop.clone());
+        async move { front.relay(stop).await }
+    });
+    tokio::spawn(supervisor::tell(front.clone()));
     let beside = |app: &Arc<App>, term: &CancellationToken| {
         tokio::spawn(diagnose(app.clone()));
         tokio::spawn(watch(app.clone(), None, term.clone()));
@@ -120,7 +135,9 @@ async fn in_turns(config: Config, store: Postgres, args: &Run, stop: Cancellatio
         }
     };
     lead::run(&config, address, store.clone(), &front, beside, args.grace, &stop).await?;
-    notify("STOPPING=1");
+    supervisor::stopping();
+    // It ends with the token; an error is its panic, told by the hook.
+    let _ = relaying.await;
     let _ = serving.await;
     store.close().await;
     Ok(())
@@ -131,13 +148,20 @@ async fn end_when_settled(app: Arc<App>, stop: CancellationToken) {
     stop.cancel();
 }
 
-async fn listen(config: &Config) -> Result<tokio::net::TcpListener> {
+fn listen(config: &Config) -> Result<TcpListener> {
     let address = config.listen;
-    tokio::net::TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "the status API cannot listen on {address}; set another 'listen' in berth.yaml or use --listen"
-        )
+    let bound = TcpListener::bind(address).and_then(|l| l.set_nonblocking(true).map(|()| l));
+    bound.with_context(|| {
+        format!("the API cannot listen on {address}; set another 'listen' in berth.yaml or use --listen")
     })
+}
+
+/// Serves until told to stop. Without the API the daemon still does its work, so an error ends the API only.
+async fn serve(front: Arc<Front>, config: Config, listener: TcpListener, stop: CancellationToken) {
+    let (options, tls) = crate::front::served(&config);
+    if let Err(error) = berth_api::serve(front, listener, &options, tls, stop).await {
+        tracing::error!("the API is not served: {error}");
+    }
 }
 
 /// The first signal asks, the second one does not.
@@ -216,43 +240,5 @@ async fn watch(app: Arc<App>, mut live: Option<Live>, stop: CancellationToken) {
     }
     if let Some(live) = &mut live {
         live.look(app.engine.keys(), &app.engine.statuses());
-    }
-}
-
-/// Tells a supervisor that asked (`NOTIFY_SOCKET`) when the first look at everything is done, and from then on that
-/// this process is alive, if it wants to know.
-async fn tell_supervisor(fleet: Arc<impl berth_api::Fleet>) {
-    let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
-    let every = watchdog.map(|limit| Duration::from_micros(limit) / 3);
-    let mut ready = false;
-    let mut tick =
-        tokio::time::interval(every.unwrap_or(Duration::from_millis(100)).min(Duration::from_millis(100)));
-    let mut alive = tokio::time::Instant::now();
-    while !ready || every.is_some() {
-        tick.tick().await;
-        if !ready && fleet.ready().is_ok() {
-            notify("READY=1");
-            ready = true;
-        }
-        if every.is_some_and(|every| alive.elapsed() >= every) {
-            notify("WATCHDOG=1");
-            alive = tokio::time::Instant::now();
-        }
-    }
-}
-
-fn notify(what: &str) {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let Ok(path) = std::env::var("NOTIFY_SOCKET") else {
-        return;
-    };
-    let address = match path.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&path),
-    };
-    let sent = address.and_then(|to| UnixDatagram::unbound()?.send_to_addr(what.as_bytes(), &to));
-    if let Err(error) = sent {
-        tracing::debug!(%error, "the supervisor could not be told");
     }
 }

@@ -1,15 +1,15 @@
 //! `berth secret`: given secrets, sealed before they reach the state file. A value comes in and never goes out again.
 
 use crate::args::{Output, SecretCommand};
+use crate::given::Named;
 use crate::out;
 use crate::settings::{self, Needs};
 use crate::state::AnyStore;
 use crate::world;
 use anyhow::{Context, Result, bail};
-use berth_model::event::Request;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::{Secret, Time};
-use berth_ports::{Change, SealedFor, SecretRow, Snapshot, Store, Vault};
+use berth_ports::{Change, Store};
 use serde::Serialize;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
@@ -22,58 +22,39 @@ const LARGEST: u64 = 1 << 20;
 /// The settings, the vault or the state cannot be used, or there is no value.
 pub async fn secret(given: Option<&Path>, command: SecretCommand) -> Result<ExitCode> {
     match command {
-        SecretCommand::Set { of, from_file } => set(given, &Named::parse(&of)?, from_file.as_deref()).await,
+        SecretCommand::Set { of, from_file } => set(given, &parse(&of)?, from_file.as_deref()).await,
         SecretCommand::List { stack, output } => list(given, stack.as_deref(), output).await,
-        SecretCommand::Remove { of } => remove(given, &Named::parse(&of)?).await,
+        SecretCommand::Remove { of } => remove(given, &parse(&of)?).await,
     }
 }
 
-/// Of which stack or project, of which app, and its name.
-struct Named {
-    key: Key,
-    /// As rows hold it: a stack's name, or `project/NAME`.
-    stack: String,
-    app: Option<AppName>,
-    name: String,
+/// `STACK [APP] NAME`.
+fn parse(words: &[String]) -> Result<Named> {
+    let (stack, app, name) = match words {
+        [stack, name] => (stack, None, name),
+        [stack, app, name] => (stack, Some(app), name),
+        _ => bail!("write STACK [APP] NAME, as in: berth secret set shop api STRIPE_KEY"),
+    };
+    let key = match Key::parse(stack) {
+        Some(key) => key,
+        None => Key::Stack(StackName::new(stack).with_context(|| {
+            format!("'{stack}' is not a stack's name; a project's is written project/NAME")
+        })?),
+    };
+    let app =
+        app.map(|a| AppName::new(a).with_context(|| format!("'{a}' is not an app's name"))).transpose()?;
+    if app.is_some() && matches!(key, Key::Project(_)) {
+        bail!("a project has no apps: berth secret set {stack} {name}");
+    }
+    if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        bail!("'{name}' is not a secret's name: it holds no spaces");
+    }
+    Ok(Named { key, app, name: name.clone() })
 }
 
-impl Named {
-    fn parse(words: &[String]) -> Result<Self> {
-        let (stack, app, name) = match words {
-            [stack, name] => (stack, None, name),
-            [stack, app, name] => (stack, Some(app), name),
-            _ => bail!("write STACK [APP] NAME, as in: berth secret set shop api STRIPE_KEY"),
-        };
-        let key = match Key::parse(stack) {
-            Some(key) => key,
-            None => Key::Stack(StackName::new(stack).with_context(|| {
-                format!("'{stack}' is not a stack's name; a project's is written project/NAME")
-            })?),
-        };
-        let app = app
-            .map(|a| AppName::new(a).with_context(|| format!("'{a}' is not an app's name")))
-            .transpose()?;
-        if app.is_some() && matches!(key, Key::Project(_)) {
-            bail!("a project has no apps: berth secret set {stack} {name}");
-        }
-        if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            bail!("'{name}' is not a secret's name: it holds no spaces");
-        }
-        let stack = match &key {
-            Key::Stack(name) => name.to_string(),
-            Key::Project(_) => key.to_string(),
-        };
-        Ok(Self { key, stack, app, name: name.clone() })
-    }
-
-    fn is(&self, row: &SecretRow) -> bool {
-        row.stack == self.stack && row.app == self.app && row.name == self.name
-    }
-
-    fn shown(&self) -> String {
-        let app = self.app.as_ref().map(|a| format!(", app {a}")).unwrap_or_default();
-        format!("{} of {}{app}", self.name, self.key)
-    }
+fn shown(named: &Named) -> String {
+    let app = named.app.as_ref().map(|a| format!(", app {a}")).unwrap_or_default();
+    format!("{} of {}{app}", named.name, named.key)
 }
 
 async fn set(given: Option<&Path>, named: &Named, from: Option<&Path>) -> Result<ExitCode> {
@@ -82,37 +63,15 @@ async fn set(given: Option<&Path>, named: &Named, from: Option<&Path>) -> Result
     let value = value(from)?;
     let store = AnyStore::open(&config).await?;
     let snapshot = store.snapshot().await?;
-    let version = next_version(named, &snapshot);
-    let what = SealedFor { kind: "secret", stack: &named.stack, app: named.app.as_ref(), name: &named.name };
-    let sealed = vault.seal(what, value.expose().as_bytes());
+    let record = snapshot.record(&named.key);
+    let (version, mut changes) = named.give(&vault, &value, &snapshot.secrets, record, out::now());
     drop(value);
-    let at = out::now();
-    let row = SecretRow {
-        stack: named.stack.clone(),
-        app: named.app.clone(),
-        name: named.name.clone(),
-        version,
-        sealed,
-        at,
-    };
-    let changes = vec![Change::Secret(row), again(named, at)];
+    let outcome = format!("done: {} at version {version}", named.name);
+    changes.push(Change::Audit(super::trace("give secret", Some(&named.key), &snapshot, &outcome)));
     store.commit(changes).await.context("the secret was not written")?;
     super::note_without_daemon(&config).await;
-    anstream::eprintln!("{}: version {version} is kept", named.shown());
+    anstream::eprintln!("{}: version {version} is kept", shown(named));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Higher than any that is kept and any that was applied: an older one than what runs would be refused.
-fn next_version(named: &Named, snapshot: &Snapshot) -> u32 {
-    let kept = snapshot.secrets.iter().filter(|r| named.is(r)).map(|r| r.version);
-    let records = snapshot.records.iter().filter(|(k, _)| *k == named.key);
-    let applied =
-        records.flat_map(|(_, r)| r.apps.values()).filter_map(|a| a.secrets.get(&named.name).copied());
-    kept.chain(applied).max().unwrap_or(0) + 1
-}
-
-fn again(named: &Named, at: Time) -> Change {
-    Change::Request { at, request: Request::Reconcile { key: named.key.clone(), pull: false } }
 }
 
 fn value(from: Option<&Path>) -> Result<Secret> {
@@ -199,12 +158,14 @@ async fn list(given: Option<&Path>, stack: Option<&str>, output: Output) -> Resu
 async fn remove(given: Option<&Path>, named: &Named) -> Result<ExitCode> {
     let config = settings::load(given, Needs::Places)?;
     let store = AnyStore::open(&config).await?;
-    if !store.snapshot().await?.secrets.iter().any(|r| named.is(r)) {
-        bail!("there is no secret {}; 'berth secret list' shows what there is", named.shown());
+    let snapshot = store.snapshot().await?;
+    if !snapshot.secrets.iter().any(|r| named.is(r)) {
+        bail!("there is no secret {}; 'berth secret list' shows what there is", shown(named));
     }
-    let change =
-        Change::RemoveSecret { stack: named.stack.clone(), app: named.app.clone(), name: named.name.clone() };
-    store.commit(vec![change, again(named, out::now())]).await.context("the secret was not removed")?;
-    anstream::eprintln!("{}: removed", named.shown());
+    let mut changes = named.remove(out::now());
+    let outcome = format!("done: {}", named.name);
+    changes.push(Change::Audit(super::trace("remove secret", Some(&named.key), &snapshot, &outcome)));
+    store.commit(changes).await.context("the secret was not removed")?;
+    anstream::eprintln!("{}: removed", shown(named));
     Ok(ExitCode::SUCCESS)
 }

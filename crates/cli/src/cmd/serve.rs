@@ -1,14 +1,15 @@
 //! What those who deploy the daemon ask of it beside running it.
 
-use crate::out;
 use crate::settings::{self, Needs};
 use crate::state::{self, AnyStore};
+use crate::{out, pinned};
 use anyhow::{Context, Result, bail};
+use berth_model::config::Tls;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The longest that a health check waits.
@@ -30,9 +31,9 @@ pub async fn migrate(given: Option<&Path>) -> Result<ExitCode> {
 /// # Errors
 /// It does not answer, or not well.
 pub async fn healthcheck(given: Option<&Path>) -> Result<ExitCode> {
-    let listen = settings::load(given, Needs::Places)?.listen;
-    let address = reachable(listen);
-    let answer = tokio::time::timeout(PATIENCE, ask(address)).await;
+    let config = settings::load(given, Needs::Places)?;
+    let address = reachable(config.listen);
+    let answer = tokio::time::timeout(PATIENCE, ask(address, config.api.tls.as_ref())).await;
     let answer = answer.with_context(|| format!("no answer from {address} within {PATIENCE:?}"))?;
     let answer = answer.with_context(|| format!("no daemon answers at {address}"))?;
     let status = answer.lines().next().unwrap_or_default();
@@ -52,11 +53,22 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn ask(address: SocketAddr, tls: Option<&Tls>) -> Result<String> {
+    let stream = TcpStream::connect(address).await?;
+    match tls {
+        None => get(stream, address).await,
+        Some(tls) => get(pinned::connect(stream, &tls.certificate).await?, address).await,
+    }
+}
+
+async fn get(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr) -> Result<String> {
     let request = format!("GET /healthz HTTP/1.0\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(64 << 10).read_to_end(&mut answer).await?;
+    // One that ends without saying good-bye has answered all the same.
+    let ended = stream.take(64 << 10).read_to_end(&mut answer).await;
+    if answer.is_empty() {
+        ended?;
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -3,6 +3,7 @@
 
 use crate::Told;
 use crate::app::App;
+use crate::front::Front;
 use crate::settings::{self, Needs};
 use crate::state::AnyStore;
 use crate::world::{self, Door};
@@ -102,7 +103,9 @@ impl Stage {
         let store = AnyStore::open(&config).await?;
         let door = Door::Loopback(world::sockets()?, images);
         let app = App::new(config, store, door, None).await?;
-        tokio::spawn(berth_api::serve(app.clone(), status, stop));
+        let (front, status) = (Front::alone(app.clone()), status.into_std()?);
+        let (options, _) = crate::front::served(&app.config);
+        tokio::spawn(async move { berth_api::serve(front, status, &options, None, stop).await });
         let other = sim.issue_key(berth_sim::Role::Owner);
         Ok(Self { sim, app, dokploy, address, other, directory })
     }

@@ -3,6 +3,9 @@
 // Each suite is a crate of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod daemons;
+pub mod way;
+
 use berth_sim::{Behaviour, Sim};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,7 +35,17 @@ pub struct Ran {
 
 /// The binary, without this machine's settings and without colour.
 pub fn berth(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
+    set(Command::new(env!("CARGO_BIN_EXE_berth")), directory)
+}
+
+/// The same, run by another program.
+pub fn berth_by(program: &str, arguments: &[&str], directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).arg(env!("CARGO_BIN_EXE_berth"));
+    set(command, directory)
+}
+
+fn set(mut command: Command, directory: &Path) -> Command {
     command
         .current_dir(directory)
         .env_remove("BERTH_CONFIG")

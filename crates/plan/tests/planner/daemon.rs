@@ -16,7 +16,7 @@ use berth_model::record::{Intent, IntentTarget, ProjectRecord, Record, Rollout};
 use berth_model::remote::{Fact, Read, Write, Written};
 use berth_model::stack::{Generate, Place, Stack};
 use berth_model::step::{Blocked, Learned, Plan, Step};
-use berth_plan::{Existing, Input, Policy, Secrets, Surroundings};
+use berth_plan::{Existing, Input, Itself, Policy, Secrets, Surroundings};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,7 @@ pub(crate) struct Daemon {
     pub(crate) held: Option<String>,
     pub(crate) room: Option<u64>,
     pub(crate) missing_images: Vec<String>,
+    pub(crate) itself: Option<Itself>,
     next_op: u64,
 }
 
@@ -99,6 +100,7 @@ impl Daemon {
             held: None,
             room: None,
             missing_images: Vec::new(),
+            itself: None,
             next_op: 0,
         }
     }
@@ -123,6 +125,7 @@ impl Daemon {
             check_registry: !self.missing_images.is_empty(),
             pull: self.pull,
             restoring: BTreeMap::new(),
+            itself: self.itself.clone(),
             settle: SETTLE,
         };
         let Some(stack) = want else {
@@ -360,6 +363,7 @@ impl Daemon {
                 let before = entry.clone();
                 entry.live = None;
                 entry.deploy_due = false;
+                entry.restart = None;
                 entry.rollout = Some(Box::new(Rollout {
                     hash: *hash,
                     token: token.clone(),
@@ -386,6 +390,11 @@ impl Daemon {
                     rollout.unanswered = false;
                 }
                 Ok(false)
+            }
+            Step::Restart { app, id, service } => {
+                self.call(&Write::Restart { app: id.clone(), service: service.clone() }, world)?;
+                self.record.apps.entry(app.clone()).or_default().restart = None;
+                Ok(true)
             }
             Step::DeleteApp { app, id, duplicate, .. } => {
                 self.call(&Write::DeleteApp { id: id.clone() }, world)?;

@@ -345,8 +345,16 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn the_world_ends_as_wanted(own in any::<bool>(), chapters in vec(chapter(false), 1..4), last in spec(false)) {
+    fn the_world_ends_as_wanted(
+        own in any::<bool>(),
+        itself in any::<bool>(),
+        chapters in vec(chapter(false), 1..4),
+        last in spec(false),
+    ) {
         let mut tale = Tale::new();
+        // Every stack has an app of this name.
+        let app = berth_model::AppName::new("a0").unwrap();
+        tale.daemon.itself = itself.then_some(berth_plan::Itself { app, others: false, overdue: false });
         let theirs = tale.world.theirs();
         for chapter in &chapters {
             let mut chapter = chapter.clone();

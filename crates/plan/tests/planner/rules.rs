@@ -6,22 +6,6 @@ use berth_model::ids::{AppId, AppName};
 use berth_model::mark::MarkSeen;
 use berth_model::step::{Learned, Plan, Step};
 
-/// The app of a step.
-pub(crate) fn app_of(step: &Step) -> Option<&AppName> {
-    match step {
-        Step::Probe { app, .. }
-        | Step::CreateApp { app, .. }
-        | Step::MoveApp { app, .. }
-        | Step::UpdateApp { app, .. }
-        | Step::CreateChild { app, .. }
-        | Step::UpdateChild { app, .. }
-        | Step::RemoveChild { app, .. }
-        | Step::Deploy { app, .. }
-        | Step::DeleteApp { app, .. } => Some(app),
-        _ => None,
-    }
-}
-
 /// Panics where a plan does what no plan may do.
 pub(crate) fn hold(daemon: &Daemon, world: &World, thought: &Thought) {
     let plan = &thought.plan;
@@ -33,11 +17,26 @@ pub(crate) fn hold(daemon: &Daemon, world: &World, thought: &Thought) {
             nothing_over_something(daemon, world, plan, step);
         }
     }
+    itself_comes_last(daemon, plan);
     match &thought.desired {
         None => removing_makes_nothing(plan),
         Some(_) => everything_is_accounted_for(daemon, thought),
     }
     bounded(world, thought);
+}
+
+/// What ends the daemon is done alone, behind everything else, and it does not remove itself.
+fn itself_comes_last(daemon: &Daemon, plan: &Plan) {
+    let Some(itself) = &daemon.itself else { return };
+    let own = |step: &Step| step.app() == Some(&itself.app);
+    let deploys = plan.deploys().any(|app| *app == itself.app);
+    let blocked = |app: &AppName| plan.blocked.iter().any(|b| b.what == format!("app {app}"));
+    let mut others = daemon.record.apps.iter().filter(|(app, _)| **app != itself.app);
+    let rolls = others.any(|(app, r)| r.rollout.is_some() && !blocked(app));
+    let alone = plan.writes().all(own) && !rolls;
+    assert!(!deploys || alone || itself.overdue, "deploys itself before everything else is done: {plan:#?}");
+    let removed = |s: &Step| matches!(s, Step::DeleteApp { duplicate: false, .. }) && own(s);
+    assert!(!plan.writes().any(removed), "removes itself: {plan:#?}");
 }
 
 fn id_of(daemon: &Daemon, plan: &Plan, app: &AppName) -> Option<AppId> {
@@ -80,7 +79,7 @@ fn ours(daemon: &Daemon, world: &World, plan: &Plan, step: &Step) {
             assert!(!foreign, "touches child {id}, which others made: {plan:#?}");
         }
         _ => {
-            if let Some(id) = app_of(step).and_then(|app| id_of(daemon, plan, app)) {
+            if let Some(id) = step.app().and_then(|app| id_of(daemon, plan, app)) {
                 assert!(made_by_us(&id), "touches {id}, which others made: {plan:#?}");
             }
         }
@@ -140,7 +139,7 @@ fn everything_is_accounted_for(daemon: &Daemon, thought: &Thought) {
             b.what.starts_with(&what)
                 || ["project", "environment", "stack"].iter().any(|w| b.what.starts_with(w))
         });
-        let steps = plan.steps.iter().any(|s| app_of(s) == Some(&app.name));
+        let steps = plan.steps.iter().any(|s| s.app() == Some(&app.name));
         let place = plan
             .steps
             .iter()

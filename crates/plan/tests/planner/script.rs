@@ -115,6 +115,13 @@ impl Script {
             }
             // Runs until nothing is to be done, waiting where a plan waits.
             ["settle"] => self.settle(),
+            // Runs until what is left waits for others, or for a person.
+            ["settle-others"] => {
+                for _ in 0..20 {
+                    self.run();
+                    self.world.later(Duration::from_secs(5));
+                }
+            }
             // One run.
             ["run"] => self.run(),
             // Time passes.
@@ -132,12 +139,27 @@ impl Script {
             ["verify"] => self.daemon.verify = true,
             // A person asked for a pull.
             ["pull"] => self.daemon.pull = true,
+            // Somebody asks for a restart of an app.
+            ["restart", app] => {
+                let entry = self.daemon.record.apps.get_mut(&AppName::new(app).unwrap());
+                entry.expect("an app that is there").restart = Some(self.world.now);
+            }
             // A guard holds the stack.
             ["hold", token] => self.daemon.held = Some(token.to_owned()),
             // Addresses that are left.
             ["room", number] => self.daemon.room = Some(number.parse().unwrap()),
             // The registry does not have this image.
             ["missing-image", image] => self.daemon.missing_images.push(image.to_owned()),
+            // The daemon runs as this app.
+            ["itself", app] => {
+                let app = AppName::new(app).unwrap();
+                self.daemon.itself = Some(berth_plan::Itself { app, others: false, overdue: false });
+            }
+            // Other stacks are at work; they have been for too long; they are done.
+            ["others", how @ ("busy" | "overdue" | "done")] => {
+                let itself = self.daemon.itself.as_mut().unwrap();
+                (itself.others, itself.overdue) = (how != "done", how == "overdue");
+            }
             // A given secret and its version.
             ["secret", name, value, version] => {
                 let secret = (Secret::new(value), version.parse().unwrap());

@@ -282,6 +282,7 @@ impl World {
                     app.jobs.push((at, token.clone()));
                 }
             }
+            Write::Restart { .. } => {}
             Write::DeleteApp { id } => {
                 if let Some(app) = self.apps.remove(id) {
                     self.live.remove(&app.service);
@@ -431,6 +432,7 @@ impl World {
                     Seen::Present(Box::new(detail))
                 }))
             }
+            Read::Output { .. } => Fact::Output(String::new()),
             Read::Log(_) => Fact::Log("no such image".to_owned()),
         }
     }

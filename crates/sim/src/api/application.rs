@@ -255,6 +255,16 @@ pub(super) fn reload(world: &mut World, _: &Ctx, input: &Input) -> Answer {
     say(&true)
 }
 
+/// What the containers wrote: here, one line for each task's start.
+pub(super) fn read_logs(world: &mut World, _: &Ctx, input: &Input) -> Answer {
+    let name = name_of(world, text(input, "applicationId"))?;
+    let tail = input.get("tail").and_then(Value::as_u64).unwrap_or(100) as usize;
+    let service = world.swarm.services.get(&name);
+    let tasks = service.into_iter().flat_map(|s| s.history.iter().chain(&s.tasks));
+    let lines: Vec<String> = tasks.map(|t| format!("{name}.{}.{}    | listening\n", t.slot, t.id)).collect();
+    say(&lines[lines.len().saturating_sub(tail)..].concat())
+}
+
 fn save(world: &mut World, input: &Input, extra: &[(&str, &str)]) -> Answer {
     let id = text(input, "applicationId");
     let done = world.db.applications.update(id, |row| {

@@ -235,6 +235,17 @@ static PROCEDURES: &[Procedure] = &[
     mutation("application.redeploy", See("service"), JOB, application::redeploy),
     mutation("application.stop", See("service"), APP, application::stop),
     mutation("application.start", See("service"), APP, application::start),
+    query(
+        "application.readLogs",
+        See("service"),
+        &[
+            req("applicationId", ID),
+            opt("tail", Kind::Between(1, 10000, false)),
+            opt("since", TEXT),
+            opt("search", TEXT),
+        ],
+        application::read_logs,
+    ),
     mutation("application.markRunning", See("service"), APP, application::mark_running),
     mutation(
         "application.reload",

@@ -105,14 +105,15 @@ pub(super) fn port(place: &str, doing: &str, error: &sqlx::Error) -> PortError {
     }
 }
 
-/// A failure of the commit itself: without an answer nobody knows whether it took effect.
-pub(super) fn at_commit(place: &str, error: &sqlx::Error) -> PortError {
-    match kind(error) {
-        Kind::Away => PortError::Unknown {
-            why: format!("the database {place} did not answer a commit: {}", text(error)),
-        },
-        _ => port(place, "writing", error),
-    }
+/// Without an answer nobody knows whether a commit took effect.
+pub(super) fn unknown(place: &str, why: &str) -> PortError {
+    PortError::Unknown { why: format!("the database {place} did not answer a commit: {why}") }
+}
+
+/// What was sent is not answered, and no commit was sent.
+pub(super) fn silent(place: &str, doing: &str) -> PortError {
+    let why = format!("{doing} in the database {place}: no answer came in time; nothing was written");
+    PortError::Retry { after: None, why }
 }
 
 /// A failure to open.

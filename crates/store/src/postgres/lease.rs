@@ -1,16 +1,20 @@
 //! Who leads: one row, taken by compare-and-set under a rising epoch, by the server's clock. What the leader may still
 //! do without asking is counted by a local clock that runs on while the machine sleeps.
 
-use super::{Postgres, error};
+use super::error::{self, OpenError};
+use super::{Postgres, schema};
 use berth_ports::PortError;
 use rustix::time::{ClockId, clock_gettime};
 use sqlx::Row as _;
 use sqlx::postgres::types::PgInterval;
-use sqlx::postgres::{PgConnection, PgListener};
+use sqlx::postgres::{PgArguments, PgConnection, PgListener, PgRow};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+
+type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
 
 /// How a lease is held.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +86,18 @@ pub struct Leader {
     pub address: Option<String>,
 }
 
+/// What a renewal came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// The lead goes on.
+    Kept,
+    /// Another daemon has it.
+    Lost,
+    /// Another run of the server answers, perhaps on an older copy: what is in memory has to be read again, under a
+    /// lead that is taken anew.
+    Moved,
+}
+
 /// What notifications and looks tell. Each is a hint only: who is told looks for itself.
 #[derive(Debug, Default)]
 pub struct Hints {
@@ -89,7 +105,9 @@ pub struct Hints {
     pub rows: Notify,
     /// The lead may be free.
     pub lease: Notify,
-    /// From where rows are looked for; `None` until all were read by this connection.
+    /// The way to the database is another one.
+    way: Notify,
+    /// From where rows are looked for, and in which run of the server; `None` until all were read under this lead.
     since: Mutex<Option<String>>,
 }
 
@@ -100,15 +118,21 @@ impl Hints {
         self.since.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Rows were read up to here.
-    pub fn read_up_to(&self, upto: Option<String>) {
-        if upto.is_some() {
-            *self.since.lock().unwrap_or_else(PoisonError::into_inner) = upto;
+    /// Rows were read up to here, by who looked from `since` on. What was forgotten meanwhile stays so.
+    pub fn read_up_to(&self, since: Option<&str>, upto: String) {
+        let mut slot = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.as_deref() == since {
+            *slot = Some(upto);
         }
     }
 
     fn forget(&self) {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.tell();
+    }
+
+    /// Something may have been missed.
+    fn tell(&self) {
         self.rows.notify_one();
         self.lease.notify_one();
     }
@@ -123,6 +147,10 @@ pub struct Lease {
     times: LeaseTimes,
     hints: Arc<Hints>,
     db: Option<PgConnection>,
+    /// The last lead.
+    led: Option<Held>,
+    /// The last renewal failed: the next one asks for nothing else, since that may be what fails.
+    bare: bool,
 }
 
 impl Lease {
@@ -134,8 +162,8 @@ impl Lease {
         address: impl Into<String>,
         times: LeaseTimes,
     ) -> Self {
-        let hints = Arc::default();
-        Self { store, who: who.into(), address: address.into(), times, hints, db: None }
+        let (hints, who, address) = (Arc::default(), who.into(), address.into());
+        Self { store, who, address, times, hints, db: None, led: None, bare: false }
     }
 
     /// The daemon's name.
@@ -161,32 +189,52 @@ impl Lease {
         PgInterval { months: 0, days: 0, microseconds }
     }
 
-    async fn within<T>(
-        &mut self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, PortError> {
-        let place = self.store.place().to_owned();
-        let asking = async {
-            let mut db = match self.db.take() {
-                Some(db) => db,
-                None => {
-                    let db = self.store.connect().await?;
-                    // Another server may answer now, which counts its transactions anew.
-                    self.hints.forget();
-                    db
-                }
-            };
-            let done = work(&mut db).await?;
-            Ok((db, done))
-        };
-        // A connection that failed, or whose answer nobody waited for, is not used again.
-        match tokio::time::timeout(self.times.every.max(Duration::from_millis(200)), asking).await {
-            Ok(Ok((db, done))) => {
-                self.db = Some(db);
-                Ok(done)
+    /// The connection, made where there is none. Behind it may be another server than before, or an older copy.
+    async fn connection(&mut self) -> Result<PgConnection, PortError> {
+        if let Some(db) = self.db.take() {
+            return Ok(db);
+        }
+        let refused = |e: OpenError| {
+            let why = e.to_string();
+            match e {
+                OpenError::Unusable { .. } => PortError::Retry { after: None, why },
+                OpenError::Address { .. } | OpenError::Schema { .. } => PortError::Refused { why },
             }
-            Ok(Err(e)) => Err(error::port(&place, "asking for the lead", &e)),
-            Err(_) => Err(error::port(&place, "asking for the lead", &sqlx::Error::PoolTimedOut)),
+        };
+        let mut db = self.store.connect().await.map_err(refused)?;
+        schema::migrate(self.store.place(), &mut db).await.map_err(refused)?;
+        if !self.store.0.sessions.is_pooled() {
+            // Before the answer is not waited for any more: a lock that somebody holds is not the connection's fault.
+            let port = |e: sqlx::Error| error::port(self.store.place(), "asking for the lead", &e);
+            sqlx::raw_sql("set lock_timeout = '700ms'").execute(&mut db).await.map_err(port)?;
+        }
+        // The others were made on the way that broke.
+        self.store.0.sessions.forget();
+        self.hints.tell();
+        self.hints.way.notify_one();
+        Ok(db)
+    }
+
+    /// Asks one statement. A connection that failed, or whose answer nobody waited for, is not used again.
+    async fn ask(&mut self, doing: &str, statement: Statement<'_>) -> Result<PgRow, PortError> {
+        let mut db = self.connection().await?;
+        let store = self.store.clone();
+        let sessions = &store.0.sessions;
+        let statement = statement.persistent(sessions.names());
+        let asking = sessions.single(&mut db, async |db| statement.fetch_one(db).await);
+        match tokio::time::timeout(self.times.every.max(Duration::from_millis(200)), asking).await {
+            Ok(Ok(row)) => {
+                self.db = Some(db);
+                Ok(row)
+            }
+            Ok(Err(e)) => {
+                let error = error::port(store.place(), doing, &e);
+                if !matches!(error::kind(&e), error::Kind::Away) {
+                    self.db = Some(db);
+                }
+                Err(error)
+            }
+            Err(_) => Err(error::silent(store.place(), doing)),
         }
     }
 
@@ -195,21 +243,20 @@ impl Lease {
     /// # Errors
     /// The database cannot be asked.
     pub async fn take(&mut self) -> Result<Result<Held, Leader>, PortError> {
+        // Long in making where the schema is: that does not count for the answer.
+        self.db = Some(self.connection().await?);
         let asked = boot_millis();
-        let (who, address, lasts) = (self.who.clone(), self.address.clone(), self.lasts());
-        let row = self
-            .within(async move |db| {
-                sqlx::query(
-                    "select t.epoch, l.holder, l.address from berth.lease l \
-                     left join berth.take_lease($1, $2, $3) t on true",
-                )
-                .bind(who)
-                .bind(address)
-                .bind(lasts)
-                .fetch_one(db)
-                .await
-            })
-            .await?;
+        let led = self.led.as_ref().is_some_and(Held::may_call);
+        let (who, address) = (self.who.clone(), self.address.clone());
+        let statement = sqlx::query(
+            "select t.epoch, l.holder, l.address from berth.lease l \
+             left join berth.take_lease($1, $2, $3, $4) t on true",
+        )
+        .bind(&who)
+        .bind(&address)
+        .bind(self.lasts())
+        .bind(led);
+        let row = self.ask("asking for the lead", statement).await?;
         let port = |e: sqlx::Error| error::port(self.store.place(), "asking for the lead", &e);
         let epoch: Option<i64> = row.try_get(0).map_err(port)?;
         let Some(epoch) = epoch.and_then(|e| u64::try_from(e).ok()) else {
@@ -218,6 +265,8 @@ impl Lease {
         };
         let held = Held { epoch, until: Arc::new(AtomicU64::new(self.end(asked))) };
         self.store.0.epoch.store(epoch, Ordering::SeqCst);
+        self.store.0.requests.store(u64::MAX, Ordering::SeqCst);
+        self.led = Some(held.clone());
         self.hints.forget();
         Ok(Ok(held))
     }
@@ -228,42 +277,56 @@ impl Lease {
         asked + u64::try_from(lasts.as_millis()).unwrap_or(0)
     }
 
-    /// Renews the lead, and hears on the way whether rows or requests came; false where another daemon has it now.
+    /// Renews the lead, and hears on the way whether rows or requests came.
     ///
     /// # Errors
     /// The database cannot be asked: the lead lasts until its end.
-    pub async fn renew(&mut self, held: &Held) -> Result<bool, PortError> {
+    pub async fn renew(&mut self, held: &Held) -> Result<Renewed, PortError> {
         let asked = boot_millis();
         let (lasts, since) = (self.lasts(), self.hints.since());
         let epoch = i64::try_from(held.epoch).unwrap_or(i64::MAX);
+        let bare = std::mem::replace(&mut self.bare, true);
         // One statement a second is all that an idle daemon costs.
-        let row = self
-            .within(async move |db| {
-                sqlx::query(
-                    "select r.until is not null, m.request_last, $3::text is null \
-                     or exists (select from berth.manifests where change_xid >= $3::text::xid8) \
-                     or exists (select from berth.removed where change_xid >= $3::text::xid8) \
-                     from (select berth.renew_lease($1, $2) as until) r, berth.meta m",
-                )
-                .bind(epoch)
-                .bind(lasts)
-                .bind(since)
-                .fetch_one(db)
-                .await
-            })
-            .await?;
+        let statement = if bare {
+            sqlx::query(
+                "select r.until is not null, l.server = pg_postmaster_start_time() and l.holder is not null, \
+                 null::bigint, false \
+                 from (select berth.renew_lease($1, $2) as until) r, berth.lease l",
+            )
+            .bind(epoch)
+            .bind(lasts)
+        } else {
+            sqlx::query(
+                "select r.until is not null, l.server = pg_postmaster_start_time() and l.holder is not null, \
+                 m.request_last, \
+                 f.since is null or exists (select from berth.manifests where change_xid >= f.since) \
+                 or exists (select from berth.removed where change_xid >= f.since) \
+                 from (select berth.renew_lease($1, $2) as until) r, berth.lease l, berth.meta m, \
+                 (select case when split_part($3, ' ', 2) = extract(epoch from pg_postmaster_start_time())::text \
+                 then split_part($3, ' ', 1)::xid8 end as since) f",
+            )
+            .bind(epoch)
+            .bind(lasts)
+            .bind(since)
+        };
+        let row = self.ask("renewing the lead", statement).await?;
         let port = |e: sqlx::Error| error::port(self.store.place(), "renewing the lead", &e);
         if !row.try_get::<bool, _>(0).map_err(port)? {
-            held.end();
-            return Ok(false);
+            let is_taken = row.try_get::<Option<bool>, _>(1).map_err(port)? == Some(true);
+            if is_taken {
+                held.end();
+            }
+            return Ok(if is_taken { Renewed::Lost } else { Renewed::Moved });
         }
+        self.bare = false;
         held.until.store(self.end(asked), Ordering::SeqCst);
-        let requests: i64 = row.try_get(1).map_err(port)?;
-        self.store.0.requests.store(u64::try_from(requests).unwrap_or(0), Ordering::SeqCst);
-        if row.try_get(2).map_err(port)? {
+        if let Some(requests) = row.try_get::<Option<i64>, _>(2).map_err(port)? {
+            self.store.0.requests.store(u64::try_from(requests).unwrap_or(0), Ordering::SeqCst);
+        }
+        if row.try_get(3).map_err(port)? {
             self.hints.rows.notify_one();
         }
-        Ok(true)
+        Ok(Renewed::Kept)
     }
 
     /// Lets another daemon take the lead at once. Nothing outside may be under way any more.
@@ -273,45 +336,55 @@ impl Lease {
     pub async fn release(&mut self, held: &Held) -> Result<(), PortError> {
         held.end();
         let epoch = i64::try_from(held.epoch).unwrap_or(i64::MAX);
-        self.within(async move |db| {
-            sqlx::query("select berth.release_lease($1), pg_notify('berth_lease', '')")
-                .bind(epoch)
-                .execute(db)
-                .await
-        })
-        .await?;
-        Ok(())
+        let statement =
+            sqlx::query("select berth.release_lease($1), pg_notify('berth_lease', '')").bind(epoch);
+        self.ask("handing the lead over", statement).await.map(drop)
     }
 
-    /// Hears notifications until dropped. They are lost with every connection, and behind some poolers never come: the
+    /// Hears notifications until dropped. They are lost with every connection, and behind a pooler never come: the
     /// looks of [`Lease::renew`] find what they would have told.
     pub fn listen(&self) -> impl Future<Output = ()> + Send + use<> {
         let (store, hints, every) = (self.store.clone(), self.hints.clone(), self.times.every);
         async move {
+            // Once the lease has reached it, it is known whether a pooler stands in between.
+            hints.way.notified().await;
             loop {
-                if let Err(e) = hear(&store, &hints).await {
-                    tracing::debug!(database = store.place(), "notifications are not heard: {e}");
+                let heard = async {
+                    if store.0.sessions.is_pooled() {
+                        std::future::pending().await
+                    } else {
+                        hear(&store, &hints).await
+                    }
+                };
+                tokio::select! {
+                    // A connection that nothing comes through any more does not say so.
+                    () = hints.way.notified() => {}
+                    Err(e) = heard => {
+                        tracing::debug!(database = store.place(), "notifications are not heard: {e}");
+                        tokio::time::sleep(every / 10).await;
+                    }
                 }
-                tokio::time::sleep(every / 10).await;
             }
         }
     }
 }
 
-async fn hear(store: &Postgres, hints: &Hints) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(&store.0.pool).await?;
+async fn hear(store: &Postgres, hints: &Hints) -> Result<Infallible, sqlx::Error> {
+    let mut listener = PgListener::connect_with(&store.0.sessions.pool()).await?;
     listener.listen_all(["berth_manifests", "berth_requests", "berth_lease"]).await?;
-    // What was told before nobody heard.
-    store.0.requests.store(u64::MAX, Ordering::SeqCst);
-    hints.rows.notify_one();
-    hints.lease.notify_one();
-    while let Some(told) = listener.try_recv().await? {
-        match told.channel() {
-            "berth_lease" => hints.lease.notify_one(),
-            // The next look of the engine asks the database again.
-            "berth_requests" => store.0.requests.store(u64::MAX, Ordering::SeqCst),
-            _ => hints.rows.notify_one(),
+    loop {
+        // What was told before nobody heard.
+        store.0.requests.store(u64::MAX, Ordering::SeqCst);
+        hints.rows.notify_one();
+        hints.lease.notify_one();
+        while let Some(told) = listener.try_recv().await? {
+            match told.channel() {
+                "berth_lease" => hints.lease.notify_one(),
+                // The next look of the engine asks the database again.
+                "berth_requests" => store.0.requests.store(u64::MAX, Ordering::SeqCst),
+                _ => hints.rows.notify_one(),
+            }
         }
+        // It connects again by itself.
     }
-    Ok(())
 }

@@ -3,40 +3,36 @@
 //! What `commit` acknowledged survives a crash. Every transaction of a leader asks first whether it still leads. No
 //! statement here is put together from text, and no URL is ever shown: it may hold a password.
 
+mod commit;
 mod error;
 mod lease;
+mod portal;
 mod read;
 mod rows;
 mod schema;
+mod session;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use error::OpenError as PostgresError;
-pub use lease::{Held, Hints, Leader, Lease, LeaseTimes};
-pub use rows::{Row, Rows};
+pub use lease::{Held, Hints, Leader, Lease, LeaseTimes, Renewed};
+pub use rows::{Row, Rows, manifest_of};
 
 use crate::limit::Limits;
 use crate::value;
 use berth_ports::{Answer, Change, PortError, Query, Snapshot, Store};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor};
+use session::Sessions;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Connections of one daemon for commits and questions. The lease has one of its own.
-const CONNECTIONS: u32 = 8;
-
-/// How long a statement waits for a connection.
-const WAIT: Duration = Duration::from_secs(5);
-
-/// A stopped process must not hold up its successor: the server ends what waits for it. And no statement here takes
-/// long on a server that is well.
-const SESSION: &str = "set idle_in_transaction_session_timeout = '2s'; set lock_timeout = '3s'; \
-    set statement_timeout = '20s'; set client_min_messages = warning";
+/// The longest wait for an answer. The server gives up earlier; this is for a network that swallows what is sent.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A store in a PostgreSQL database. Clones share it.
 #[derive(Clone)]
@@ -45,9 +41,8 @@ pub struct Postgres(Arc<Inner>);
 struct Inner {
     /// Host, port and database: never the URL.
     place: String,
-    options: PgConnectOptions,
+    sessions: Sessions,
     limits: Limits,
-    pool: PgPool,
     /// The epoch this process leads under; 0 where it does not lead.
     epoch: AtomicU64,
     /// The newest request, as far as the lease's look has seen; `u64::MAX` where nobody looks.
@@ -61,6 +56,14 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
+    /// The database at this address. Nothing is asked of it yet: a [`Lease`] brings it up to date when it reaches it.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub fn at(url: &str) -> Result<Self, PostgresError> {
+        Self::with(url, Limits::STANDARD)
+    }
+
     /// Opens the database and brings it up to date.
     ///
     /// # Errors
@@ -74,8 +77,8 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::open`].
     pub async fn open_with(url: &str, limits: Limits) -> Result<Self, PostgresError> {
-        let store = Self::lazy(url, limits)?;
-        let mut db = store.connect().await.map_err(|e| error::open(store.place(), &e))?;
+        let store = Self::with(url, limits)?;
+        let mut db = store.connect().await?;
         schema::migrate(store.place(), &mut db).await?;
         // It is of no use any more, whether it says good-bye or not.
         let _ = db.close().await;
@@ -87,15 +90,15 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::open`], and where the database was not brought up to date.
     pub async fn existing(url: &str) -> Result<Self, PostgresError> {
-        let store = Self::lazy(url, Limits::STANDARD)?;
-        let mut db = store.connect().await.map_err(|e| error::open(store.place(), &e))?;
+        let store = Self::at(url)?;
+        let mut db = store.connect().await?;
         schema::check(store.place(), &mut db).await?;
         // It is of no use any more, whether it says good-bye or not.
         let _ = db.close().await;
         Ok(store)
     }
 
-    fn lazy(url: &str, limits: Limits) -> Result<Self, PostgresError> {
+    fn with(url: &str, limits: Limits) -> Result<Self, PostgresError> {
         // What the parser says may hold the URL.
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| PostgresError::Address { what: "it cannot be read".to_owned() })?
@@ -103,18 +106,9 @@ impl Postgres {
             .disable_statement_logging();
         let database = options.get_database().unwrap_or(options.get_username());
         let place = format!("{}:{}/{database}", options.get_host(), options.get_port());
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(WAIT)
-            .after_connect(|db, _| {
-                Box::pin(async move {
-                    db.execute(SESSION).await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options.clone());
+        let sessions = Sessions::new(options);
         let (epoch, requests) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Ok(Self(Arc::new(Inner { place, options, limits, pool, epoch, requests })))
+        Ok(Self(Arc::new(Inner { place, sessions, limits, epoch, requests })))
     }
 
     /// Host, port and database, for messages.
@@ -135,47 +129,58 @@ impl Postgres {
     /// The database cannot be written.
     pub async fn tidy(&self) -> Result<(), PortError> {
         let limits = &self.0.limits;
-        sqlx::query("select berth.trim_history($1, $2, $3, $4, $5), berth.sweep_removed()")
-            .bind(value::number(limits.events)?)
-            .bind(value::number(limits.runs_of_a_key)?)
-            .bind(value::number(limits.runs)?)
-            .bind(value::number(limits.versions)?)
-            .bind(value::number(limits.requests)?)
-            .execute(&self.0.pool)
-            .await
-            .map_err(|e| error::port(self.place(), "tidying up", &e))?;
-        Ok(())
+        let sessions = &self.0.sessions;
+        let statement =
+            sqlx::query("select berth.trim_history($1, $2, $3, $4, $5, $6), berth.sweep_removed()")
+                .bind(value::number(limits.events)?)
+                .bind(value::number(limits.runs_of_a_key)?)
+                .bind(value::number(limits.runs)?)
+                .bind(value::number(limits.versions)?)
+                .bind(value::number(limits.requests)?)
+                .bind(value::number(limits.audit)?)
+                .persistent(sessions.names());
+        self.ask("tidying up", async |db| {
+            let work = async |db: &mut _| statement.execute(db).await;
+            sessions.single(db, work).await.map_err(|e| error::port(self.place(), "tidying up", &e))
+        })
+        .await
+        .map(drop)
     }
 
     /// Closes the connections.
     pub async fn close(&self) {
-        self.0.pool.close().await;
+        self.0.sessions.pool().close().await;
     }
 
-    /// A connection outside the pool.
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let connecting = async {
-            let mut db = self.0.options.connect().await?;
-            db.execute(SESSION).await?;
-            Ok(db)
-        };
-        tokio::time::timeout(WAIT, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    async fn connect(&self) -> Result<sqlx::postgres::PgConnection, PostgresError> {
+        self.0.sessions.connect().await.map_err(|e| error::open(self.place(), &e))
+    }
+
+    /// Works on a connection of the pool. One that does not answer is not used again.
+    async fn ask<T>(
+        &self,
+        doing: &'static str,
+        work: impl AsyncFnOnce(&mut sqlx::postgres::PgConnection) -> Result<T, PortError>,
+    ) -> Result<T, PortError> {
+        let port = |e: sqlx::Error| error::port(self.place(), doing, &e);
+        let mut connection = self.0.sessions.pool().acquire().await.map_err(port)?;
+        match tokio::time::timeout(PATIENCE, work(&mut connection)).await {
+            Ok(done) => done,
+            Err(_) => {
+                drop(connection.detach());
+                Err(error::silent(self.place(), doing))
+            }
+        }
     }
 }
 
 impl Store for Postgres {
     async fn snapshot(&self) -> Result<Snapshot, PortError> {
-        read::snapshot(self.place(), &self.0.pool).await
+        self.ask("reading", async |db| read::snapshot(self.place(), &self.0.sessions, db).await).await
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), PortError> {
-        let place = self.place();
-        let port = |e: sqlx::Error| error::port(place, "writing", &e);
-        let mut connection = self.0.pool.acquire().await.map_err(port)?;
-        let mut transaction = connection.begin().await.map_err(port)?;
-        write::fence(place, &mut transaction, self.epoch()).await?;
-        write::all(place, &mut transaction, &changes, &self.0.limits).await?;
-        transaction.commit().await.map_err(|e| error::at_commit(place, &e))
+        self.commit_in_task(changes).await
     }
 
     async fn query(&self, query: Query) -> Result<Answer, PortError> {
@@ -185,6 +190,6 @@ impl Store for Postgres {
         {
             return Ok(Answer::Requests(Vec::new()));
         }
-        read::query(self.place(), &self.0.pool, query).await
+        self.ask("reading", async |db| read::query(self.place(), &self.0.sessions, db, query).await).await
     }
 }

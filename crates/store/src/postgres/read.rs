@@ -1,40 +1,48 @@
 //! Rows as values. Every answer comes from one instant: a writer beside it changes nothing of it.
 
 use super::error;
-use crate::value::{signed, unsigned};
+use super::session::Sessions;
+use crate::value::{self, signed, unsigned};
 use berth_model::Time;
+use berth_model::access::{Audit, Token};
 use berth_model::hash::Hash;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::record::Version;
 use berth_ports::{Answer, PortError, Query, SecretRow, Snapshot};
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
-use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow};
-use sqlx::{Connection, Postgres, Row};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::{Postgres, Row};
 
 /// Rows come one by one: all of a large table at once would be twice its size in memory, and a process keeps much of
 /// what it once had.
 struct Reader<'a> {
     place: Place<'a>,
     db: &'a mut PgConnection,
+    /// Statements may be known to the server by names.
+    names: bool,
 }
 
 /// The database, named in every error.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a>(pub(super) &'a str);
 
-pub(super) async fn snapshot(place: &str, pool: &PgPool) -> Result<Snapshot, PortError> {
+pub(super) async fn snapshot(
+    place: &str,
+    sessions: &Sessions,
+    db: &mut PgConnection,
+) -> Result<Snapshot, PortError> {
     let port = |e: sqlx::Error| error::port(place, "reading", &e);
-    let mut connection = pool.acquire().await.map_err(port)?;
     // One snapshot: the records and the events must be of one instant.
-    let mut transaction =
-        connection.begin_with("begin isolation level repeatable read read only").await.map_err(port)?;
-    let mut reader = Reader { place: Place(place), db: &mut transaction };
+    let mut transaction = sessions.begin_read(db).await.map_err(port)?;
+    let names = sessions.names();
+    let mut reader = Reader { place: Place(place), db: &mut transaction, names };
 
     let meta = sqlx::query(
         "select made, request_done, (select coalesce(max(id), 0) from berth.events), \
          (select coalesce(max(id), 0) from berth.runs) from berth.meta",
     )
+    .persistent(names)
     .fetch_one(&mut *reader.db)
     .await
     .map_err(port)?;
@@ -64,12 +72,30 @@ pub(super) async fn snapshot(place: &str, pool: &PgPool) -> Result<Snapshot, Por
     Ok(snapshot)
 }
 
-pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<Answer, PortError> {
-    let mut connection = pool.acquire().await.map_err(|e| error::port(place, "reading", &e))?;
-    let mut reader = Reader { place: Place(place), db: &mut connection };
-    match query {
-        Query::Events { after, key, limit } => {
-            let statement = match key {
+pub(super) async fn query(
+    place: &str,
+    sessions: &Sessions,
+    db: &mut PgConnection,
+    query: Query,
+) -> Result<Answer, PortError> {
+    if !sessions.is_pooled() {
+        return Reader { place: Place(place), db, names: true }.answer(query).await;
+    }
+    let port = |e: sqlx::Error| error::port(place, "reading", &e);
+    let mut transaction = sessions.begin_read(db).await.map_err(port)?;
+    let answer = Reader { place: Place(place), db: &mut transaction, names: false }.answer(query).await?;
+    transaction.commit().await.map_err(port)?;
+    Ok(answer)
+}
+
+type Statement = sqlx::query::Query<'static, Postgres, PgArguments>;
+
+impl Reader<'_> {
+    async fn answer(&mut self, query: Query) -> Result<Answer, PortError> {
+        let reader = self;
+        match query {
+            Query::Events { after, key, limit } => {
+                let statement = match key {
                 None => sqlx::query(
                     "select id, body::text from (select id, body from berth.events where id > $1 \
                      order by id desc limit $2) e order by id",
@@ -84,33 +110,60 @@ pub(super) async fn query(place: &str, pool: &PgPool, query: Query) -> Result<An
                 .bind(i64::from(limit))
                 .bind(key.to_string()),
             };
-            reader.bodies(statement).await.map(Answer::Events)
-        }
-        Query::Runs { key, limit } => reader
-            .bodies(
-                sqlx::query("select id, body::text from berth.runs where key = $1 order by id desc limit $2")
+                reader.bodies(statement).await.map(Answer::Events)
+            }
+            Query::Runs { key, limit } => reader
+                .bodies(
+                    sqlx::query(
+                        "select id, body::text from berth.runs where key = $1 order by id desc limit $2",
+                    )
                     .bind(key.to_string())
                     .bind(i64::from(limit)),
-            )
-            .await
-            .map(Answer::Runs),
-        Query::Versions { stack } => reader.versions(&stack).await.map(Answer::Versions),
-        Query::Requests { after } => reader.requests(after).await.map(Answer::Requests),
-        Query::Secrets => reader.secrets().await.map(Answer::Secrets),
-        Query::Statuses => reader.statuses().await.map(Answer::Statuses),
+                )
+                .await
+                .map(Answer::Runs),
+            Query::Versions { stack } => reader.versions(&stack).await.map(Answer::Versions),
+            Query::Requests { after } => reader.requests(after).await.map(Answer::Requests),
+            Query::Secrets => reader.secrets().await.map(Answer::Secrets),
+            Query::Statuses => reader.statuses().await.map(Answer::Statuses),
+            Query::Status(key) => {
+                let statement = sqlx::query("select key, body::text from berth.statuses where key = $1");
+                reader.bodies(statement.bind(key.to_string())).await.map(Answer::Statuses)
+            }
+            Query::Record(key) => {
+                let statement = sqlx::query("select key, body::text from berth.records where key = $1");
+                reader.bodies(statement.bind(key.to_string())).await.map(|mut all| Answer::Record(all.pop()))
+            }
+            Query::Token(hash) => {
+                let statement = sqlx::query(
+                    "select name, tenant, role, hash, made, expires from berth.tokens where hash = $1",
+                );
+                reader.tokens(statement.bind(hash.0.to_vec())).await.map(Answer::Tokens)
+            }
+            Query::Tokens => {
+                let statement = sqlx::query(
+                    "select name, tenant, role, hash, made, expires from berth.tokens order by name collate \"C\"",
+                );
+                reader.tokens(statement).await.map(Answer::Tokens)
+            }
+            Query::Audit { key, tenant, limit } => {
+                let statement = sqlx::query(
+                    "select (extract(epoch from at) * 1000)::bigint, who, what, key, tenant, generation, outcome \
+                 from berth.audit_log where ($1::text is null or key = $1) and ($2::text is null or tenant = $2) \
+                 order by id desc limit $3",
+                );
+                reader.audit(statement.bind(key).bind(tenant).bind(i64::from(limit))).await.map(Answer::Audit)
+            }
+        }
     }
-}
 
-type Statement = sqlx::query::Query<'static, Postgres, PgArguments>;
-
-impl Reader<'_> {
     async fn each<T>(
         &mut self,
         statement: Statement,
         read: impl Fn(Place<'_>, &PgRow) -> Result<T, PortError>,
     ) -> Result<Vec<T>, PortError> {
         let place = self.place;
-        let mut rows = statement.fetch(&mut *self.db);
+        let mut rows = statement.persistent(self.names).fetch(&mut *self.db);
         let mut all = Vec::new();
         while let Some(row) = rows.try_next().await.map_err(|e| place.port(&e))? {
             all.push(read(place, &row)?);
@@ -148,6 +201,31 @@ impl Reader<'_> {
                 version: u32::try_from(version).map_err(|e| place.unreadable(&app, &e.to_string()))?,
                 at: Time(place.get(row, 4)?),
                 sealed: place.get(row, 5)?,
+            })
+        };
+        self.each(statement, read).await
+    }
+
+    async fn tokens(&mut self, statement: Statement) -> Result<Vec<Token>, PortError> {
+        let read = |place: Place<'_>, row: &PgRow| {
+            let (name, role): (String, String) = (place.get(row, 0)?, place.get(row, 2)?);
+            let (tenant, hash): (Option<String>, Vec<u8>) = (place.get(row, 1)?, place.get(row, 3)?);
+            value::token(name.clone(), tenant, &role, &hash, place.get(row, 4)?, place.get(row, 5)?)
+                .map_err(|why| place.unreadable(&name, why))
+        };
+        self.each(statement, read).await
+    }
+
+    async fn audit(&mut self, statement: Statement) -> Result<Vec<Audit>, PortError> {
+        let read = |place: Place<'_>, row: &PgRow| {
+            Ok(Audit {
+                at: Time(place.get(row, 0)?),
+                who: place.get(row, 1)?,
+                what: place.get(row, 2)?,
+                key: place.get(row, 3)?,
+                tenant: place.get(row, 4)?,
+                generation: place.get::<Option<i64>>(row, 5)?.map(unsigned),
+                outcome: place.get(row, 6)?,
             })
         };
         self.each(statement, read).await
@@ -212,7 +290,7 @@ impl Place<'_> {
         error::port(self.0, "reading", error)
     }
 
-    fn unreadable(self, name: &str, why: &str) -> PortError {
+    pub(super) fn unreadable(self, name: &str, why: &str) -> PortError {
         PortError::Refused {
             why: format!(
                 "a row of the database {} ({name}) cannot be read: {why}; take it away, and Berth rebuilds what it \

@@ -5,6 +5,7 @@ use crate::limit::Limits;
 use crate::secret;
 use crate::value::{self, app_column, number};
 use berth_model::Time;
+use berth_model::access::{Audit, Token};
 use berth_model::ids::Key;
 use berth_model::record::{Run, Version};
 use berth_ports::{Change, PortError, SecretRow};
@@ -15,32 +16,15 @@ use std::collections::BTreeSet;
 
 type Statement<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
-/// Refuses where another daemon took the lead meanwhile, and keeps one from taking it until the transaction ends.
-pub(super) async fn fence(place: &str, db: &mut PgConnection, epoch: u64) -> Result<(), PortError> {
-    if epoch == 0 {
-        return Ok(());
-    }
-    let leads: Option<bool> = sqlx::query_scalar("select berth.leads($1)")
-        .bind(number(epoch)?)
-        .fetch_one(db)
-        .await
-        .map_err(|e| error::port(place, "writing", &e))?;
-    if leads == Some(true) {
-        return Ok(());
-    }
-    Err(PortError::Conflict(format!(
-        "this daemon led under epoch {epoch} and another leads now: nothing was written"
-    )))
-}
-
 /// Writes all changes in order.
 pub(super) async fn all(
     place: &str,
     db: &mut PgConnection,
+    names: bool,
     changes: &[Change],
     limits: &Limits,
 ) -> Result<(), PortError> {
-    let mut writer = Writer { place, db, limits, events: false, runs_of: BTreeSet::new() };
+    let mut writer = Writer { place, db, names, limits, events: false, runs_of: BTreeSet::new() };
     for change in changes {
         writer.one(change).await?;
     }
@@ -50,6 +34,8 @@ pub(super) async fn all(
 struct Writer<'a> {
     place: &'a str,
     db: &'a mut PgConnection,
+    /// Statements may be known to the server by names.
+    names: bool,
     limits: &'a Limits,
     events: bool,
     runs_of: BTreeSet<&'a Key>,
@@ -57,7 +43,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     async fn run(&mut self, statement: Statement<'_>) -> Result<(), PortError> {
-        match statement.execute(&mut *self.db).await {
+        match statement.persistent(self.names).execute(&mut *self.db).await {
             Ok(_) => Ok(()),
             Err(e) => Err(error::port(self.place, "writing", &e)),
         }
@@ -122,7 +108,48 @@ impl<'a> Writer<'a> {
                 );
                 self.run(statement.bind(number(self.limits.requests)?)).await
             }
+            Change::Token(token) => self.add_token(token).await,
+            Change::RevokeToken(name) => {
+                self.run(sqlx::query("delete from berth.tokens where name = $1").bind(name)).await
+            }
+            Change::Audit(entry) => self.add_audit(entry).await,
         }
+    }
+
+    async fn add_token(&mut self, token: &'a Token) -> Result<(), PortError> {
+        let statement = sqlx::query(
+            "insert into berth.tokens as t (name, tenant, role, hash, made, expires) values ($1, $2, $3, $4, $5, $6) \
+             on conflict (name) do update set name = excluded.name where t.hash = excluded.hash",
+        )
+        .bind(&token.name)
+        .bind(&token.tenant)
+        .bind(token.role.as_str())
+        .bind(&token.hash.0[..])
+        .bind(token.made.0)
+        .bind(token.expires.map(|t| t.0));
+        let done = statement.persistent(self.names).execute(&mut *self.db).await;
+        match done.map_err(|e| error::port(self.place, "making a token", &e))?.rows_affected() {
+            0 => Err(secret::token_exists(&token.name)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn add_audit(&mut self, entry: &'a Audit) -> Result<(), PortError> {
+        let statement = sqlx::query(
+            "insert into berth.audit_log (at, who, what, key, tenant, generation, outcome) \
+             values (berth.at($1), $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(entry.at.0)
+        .bind(&entry.who)
+        .bind(&entry.what)
+        .bind(&entry.key)
+        .bind(&entry.tenant)
+        .bind(entry.generation.map(number).transpose()?)
+        .bind(&entry.outcome);
+        self.run(statement).await?;
+        let statement =
+            sqlx::query("delete from berth.audit_log where id <= (select max(id) from berth.audit_log) - $1");
+        self.run(statement.bind(number(self.limits.audit)?)).await
     }
 
     async fn forget(&mut self, key: &Key) -> Result<(), PortError> {
@@ -183,6 +210,7 @@ impl<'a> Writer<'a> {
                 .bind(&row.stack)
                 .bind(&app)
                 .bind(&row.name)
+                .persistent(self.names)
                 .fetch_optional(&mut *self.db)
                 .await
                 .map_err(port)?;

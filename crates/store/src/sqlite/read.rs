@@ -1,8 +1,9 @@
 //! Rows as values. Every answer comes from one instant: a writer beside it changes nothing of it.
 
 use super::error::{self, MOVE_AWAY};
-use crate::value::{app_column, signed, unsigned};
+use crate::value::{self, app_column, signed, unsigned};
 use berth_model::Time;
+use berth_model::access::{Audit, Token};
 use berth_model::hash::Hash;
 use berth_model::ids::{AppName, Key, StackName};
 use berth_model::record::Version;
@@ -95,6 +96,31 @@ pub(super) async fn query(path: &Path, pool: &SqlitePool, query: Query) -> Resul
         Query::Requests { after } => reader.requests(after).await.map(Answer::Requests),
         Query::Secrets => reader.secrets().await.map(Answer::Secrets),
         Query::Statuses => reader.statuses().await.map(Answer::Statuses),
+        Query::Status(key) => {
+            let statement = sqlx::query("select key, body from statuses where key = ?");
+            reader.bodies(statement.bind(key.to_string())).await.map(Answer::Statuses)
+        }
+        Query::Record(key) => {
+            let statement = sqlx::query("select key, body from records where key = ?");
+            reader.bodies(statement.bind(key.to_string())).await.map(|mut all| Answer::Record(all.pop()))
+        }
+        Query::Token(hash) => {
+            let statement =
+                sqlx::query("select name, tenant, role, hash, made, expires from tokens where hash = ?");
+            reader.tokens(statement.bind(hash.0.to_vec())).await.map(Answer::Tokens)
+        }
+        Query::Tokens => {
+            let statement =
+                sqlx::query("select name, tenant, role, hash, made, expires from tokens order by name");
+            reader.tokens(statement).await.map(Answer::Tokens)
+        }
+        Query::Audit { key, tenant, limit } => {
+            let statement = sqlx::query(
+                "select at, who, what, key, tenant, generation, outcome from audit \
+                 where (?1 is null or key = ?1) and (?2 is null or tenant = ?2) order by id desc limit ?3",
+            );
+            reader.audit(statement.bind(key).bind(tenant).bind(i64::from(limit))).await.map(Answer::Audit)
+        }
     }
 }
 
@@ -146,6 +172,31 @@ impl Reader<'_> {
             };
             debug_assert_eq!(app_column(row.app.as_ref()), app);
             Ok(row)
+        };
+        self.each(statement, read).await
+    }
+
+    async fn tokens(&mut self, statement: Statement) -> Result<Vec<Token>, PortError> {
+        let read = |file: File<'_>, row: &SqliteRow| {
+            let (name, role): (String, String) = (file.get(row, 0)?, file.get(row, 2)?);
+            let (tenant, hash): (Option<String>, Vec<u8>) = (file.get(row, 1)?, file.get(row, 3)?);
+            value::token(name.clone(), tenant, &role, &hash, file.get(row, 4)?, file.get(row, 5)?)
+                .map_err(|why| file.unreadable(&name, why))
+        };
+        self.each(statement, read).await
+    }
+
+    async fn audit(&mut self, statement: Statement) -> Result<Vec<Audit>, PortError> {
+        let read = |file: File<'_>, row: &SqliteRow| {
+            Ok(Audit {
+                at: Time(file.get(row, 0)?),
+                who: file.get(row, 1)?,
+                what: file.get(row, 2)?,
+                key: file.get(row, 3)?,
+                tenant: file.get(row, 4)?,
+                generation: file.get::<Option<i64>>(row, 5)?.map(unsigned),
+                outcome: file.get(row, 6)?,
+            })
         };
         self.each(statement, read).await
     }

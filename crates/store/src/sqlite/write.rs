@@ -1,10 +1,11 @@
 //! Changes as statements, inside the caller's transaction. Trims history on the way, so that no other task has to.
 
 use super::error;
-use crate::limit::Limits;
+use crate::limit::{AUDIT_FOR, Limits};
 use crate::secret;
 use crate::value::{app_column, json, number};
 use berth_model::Time;
+use berth_model::access::{Audit, Token};
 use berth_model::ids::Key;
 use berth_model::record::{Run, Version};
 use berth_ports::{Change, PortError, SecretRow};
@@ -137,7 +138,51 @@ impl<'a> Writer<'a> {
                 )
                 .await
             }
+            Change::Token(token) => self.add_token(token).await,
+            Change::RevokeToken(name) => {
+                self.run(sqlx::query("delete from tokens where name = ?").bind(name.clone())).await
+            }
+            Change::Audit(entry) => self.add_audit(entry).await,
         }
+    }
+
+    async fn add_token(&mut self, token: &Token) -> Result<(), PortError> {
+        let statement = sqlx::query(
+            "insert into tokens (name, tenant, role, hash, made, expires) values (?, ?, ?, ?, ?, ?) \
+             on conflict (name) do update set name = excluded.name where hash = excluded.hash",
+        )
+        .bind(token.name.clone())
+        .bind(token.tenant.clone())
+        .bind(token.role.as_str())
+        .bind(token.hash.0.to_vec())
+        .bind(token.made.0)
+        .bind(token.expires.map(|t| t.0));
+        let done = statement.execute(&mut *self.db).await;
+        match done.map_err(|e| error::port(self.path, "making a token", &e))?.rows_affected() {
+            0 => Err(secret::token_exists(&token.name)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn add_audit(&mut self, entry: &Audit) -> Result<(), PortError> {
+        let statement = sqlx::query(
+            "insert into audit (at, who, what, key, tenant, generation, outcome) values (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(entry.at.0)
+        .bind(entry.who.clone())
+        .bind(entry.what.clone())
+        .bind(entry.key.clone())
+        .bind(entry.tenant.clone())
+        .bind(entry.generation.map(number).transpose()?)
+        .bind(entry.outcome.clone());
+        self.run(statement).await?;
+        let oldest = entry.at.0.saturating_sub(i64::try_from(AUDIT_FOR.as_millis()).unwrap_or(i64::MAX));
+        self.run(
+            sqlx::query("delete from audit where id <= (select max(id) from audit) - ? or at < ?")
+                .bind(number(self.limits.audit)?)
+                .bind(oldest),
+        )
+        .await
     }
 
     async fn forget(&mut self, key: &Key) -> Result<(), PortError> {
