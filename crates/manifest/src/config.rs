@@ -9,7 +9,7 @@ use crate::read::{At, Given, Problem, Read, Sink, Words};
 use crate::resolve::path_of;
 use crate::tree::{self, Kind, Node, Span, Via};
 use berth_model::config::{
-    Api, Backend, Config, Credential, CredentialSource, Defaults, Intervals, Probe, StatePlace, Tls,
+    Api, Backend, Config, Credential, CredentialSource, Defaults, Dns, Intervals, Probe, StatePlace, Tls,
 };
 use berth_model::stack::Https;
 use berth_model::{AppName, BackendName, Owner, Secret, StackName};
@@ -311,6 +311,7 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
     Some(Config {
         owner: owner?,
         backends,
+        dns: Dns::default(),
         directory,
         rows: rows.is_some(),
         state: state?,
@@ -484,6 +485,7 @@ fn backend(given: &At<RawBackend>, node: &Node, sink: &mut Sink) -> Option<Backe
         domain_writes,
         check_registry,
         timeout,
+        address: None,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::raw::{self, ByStage, Metadata, StackSpec, TargetSpec};
 use crate::read::{At, Read, Short, Sink, Words};
 use crate::tree::{Kind, Node, Span};
 use crate::{Context, check};
-use berth_model::stack::{HostKey, OnFirstFailure, Origin, Place, Stack, Stage, Target, compact};
+use berth_model::stack::{HostKey, OnFirstFailure, Origin, Place, Records, Stack, Stage, Target, compact};
 use berth_model::{AppName, BackendName, ProjectName, StackName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -224,6 +224,7 @@ pub(crate) fn stack(
             Some(raw::OnFirstFailure::Keep) | None => OnFirstFailure::Keep,
         },
         template: read.template.map(|t| t.v.to_string()),
+        records: Records::default(),
         origin,
     })
 }

@@ -3,7 +3,7 @@
 use crate::field::Fields;
 use crate::hash::Hash;
 use crate::ids::{AppName, BackendName, StackName};
-use crate::stack::{DriftPolicy, HealthHttp, Host, HostKey, Mount, OnFirstFailure, Place, Port, PortKey};
+use crate::stack::{DriftPolicy, HealthHttp, Host, HostKey, Mount, OnFirstFailure, Place, Port, PortKey, Records};
 use litemap::LiteMap;
 use std::collections::BTreeMap;
 
@@ -26,6 +26,8 @@ pub struct Desired {
     pub left: std::collections::BTreeSet<AppName>,
     /// What becomes of it if it never comes up.
     pub on_first_failure: OnFirstFailure,
+    /// Who writes the DNS records of its hosts.
+    pub records: Records,
     /// Changes nothing.
     pub paused: bool,
 }
