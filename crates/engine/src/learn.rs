@@ -174,6 +174,28 @@ impl<W: World> Engine<W> {
                     entry.found = Some(now);
                 }
             }
+            Learned::Records { entries } => {
+                let ledger = &mut record.dns.get_or_insert_default().ledger;
+                for (key, entry) in entries {
+                    match entry {
+                        Some(entry) => ledger.0.insert(key.clone(), entry.clone()),
+                        None => ledger.0.remove(key),
+                    };
+                }
+                forget_empty(record);
+            }
+            Learned::Verified { records, all } => {
+                let verified = &mut record.dns.get_or_insert_default().verified;
+                if *all {
+                    verified.clear();
+                }
+                verified.extend(records.iter().cloned());
+                forget_empty(record);
+            }
+            Learned::Waiting { since } => {
+                record.dns.get_or_insert_default().waiting = *since;
+                forget_empty(record);
+            }
             Learned::Drift { app, live, left } => {
                 if let Some(entry) = record.apps.get_mut(app) {
                     entry.drift.retain(|_, d| d.live != *live);
@@ -245,4 +267,9 @@ impl<W: World> Engine<W> {
         let open = state.intents.values().filter(|i| i.key == *key && i.target == *target);
         changes.extend(open.map(|i| Change::Settled(i.op.clone())));
     }
+}
+
+/// What remembers nothing of DNS takes no room.
+fn forget_empty(record: &mut Record) {
+    record.dns.take_if(|dns| dns.is_empty());
 }

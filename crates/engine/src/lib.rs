@@ -7,6 +7,7 @@ mod backoff;
 mod certificates;
 mod commit;
 mod driver;
+mod dns;
 mod execute;
 mod follow;
 mod health;
@@ -60,6 +61,8 @@ pub struct Parts<W: World> {
     pub clock: W::Clock,
     /// Randomness.
     pub dice: W::Dice,
+    /// DNS, where a credential is set.
+    pub dns: Option<W::Dns>,
 }
 
 /// The engine.

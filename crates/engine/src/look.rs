@@ -95,6 +95,7 @@ impl<W: World> Engine<W> {
                 Err(error) => return Err(error),
             }
         }
+        self.observe_dns(plan, observed).await;
         for step in &plan.steps {
             match step {
                 Step::Probe { app, probe } => {
@@ -131,6 +132,7 @@ fn take(read: &Read, fact: Fact, observed: &mut Observed) {
         (Read::Routers(id), Fact::Routers(seen)) => {
             observed.routers.insert(id.clone(), seen);
         }
+        (Read::Address, Fact::Address(seen)) => observed.address = Some(seen),
         (Read::Jobs, Fact::Jobs(jobs)) => observed.jobs = Some(jobs),
         (Read::Project(id), Fact::Project(seen)) => {
             observed.projects.insert(id.clone(), seen.unbox());

@@ -34,6 +34,7 @@ impl<W: World> Engine<W> {
             Err(error) => tracing::warn!(%backend, %error, "the account could not be looked at"),
         }
         self.review_certificates(backend);
+        self.judge_records(backend).await;
         self.gauges();
         self.metrics
             .pass_seconds

@@ -71,6 +71,14 @@ impl DesiredApp {
         })
     }
 
+    /// Its hosts; one may come more than once.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.children.keys().filter_map(|key| match key {
+            ChildKey::Domain(at) => Some(at.host.as_str()),
+            _ => None,
+        })
+    }
+
     /// What to do about a difference at `path`: the longest prefix that `drift:` names decides.
     #[must_use]
     pub fn policy(&self, path: &str) -> DriftPolicy {

@@ -49,4 +49,6 @@ pub trait World: Send + Sync + 'static {
     type Clock: Clock;
     /// Randomness.
     type Dice: Dice;
+    /// DNS.
+    type Dns: Dns;
 }

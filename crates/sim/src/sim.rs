@@ -17,7 +17,6 @@ use crate::fault::{Broken, CallNo, CallRecord, Chaos, Fault, Rule};
 use crate::http_api::{Call, Order, Reply};
 use crate::image::Behaviour;
 use crate::ledger::{Ledger, Subject};
-use crate::rng::Rng;
 use crate::traefik::Certificate;
 use crate::world::{Event, World};
 
@@ -42,6 +41,8 @@ pub struct Options {
     pub registry: String,
     /// What `settings.getDokployVersion` says.
     pub version: String,
+    /// What `settings.getIp` says: empty where nobody set it.
+    pub address: String,
 }
 
 impl Default for Options {
@@ -57,6 +58,7 @@ impl Default for Options {
             pool: 10,
             registry: "registry.sim".to_owned(),
             version: "v0.30.2".to_owned(),
+            address: String::new(),
         }
     }
 }

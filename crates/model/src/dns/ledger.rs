@@ -45,6 +45,12 @@ impl LedgerEntry {
 pub struct Ledger(pub BTreeMap<RecordKey, LedgerEntry>);
 
 impl Ledger {
+    /// Nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What was written under a key.
     #[must_use]
     pub fn get(&self, key: &RecordKey) -> Option<&LedgerEntry> {

@@ -12,6 +12,7 @@
 mod change;
 mod data;
 mod ledger;
+mod look;
 mod mark;
 mod name;
 mod seen;
@@ -23,6 +24,7 @@ mod zone;
 pub use change::{Change, Changed, Put, SetChange, Then};
 pub use data::{RecordData, RecordKey, RecordType, Ttl, TxtData};
 pub use ledger::{Ledger, LedgerEntry};
+pub use look::{DnsRead, ObservedDns, Trouble};
 pub use mark::{
     COMMENT_MOST, DnsHash, DnsMark, DnsMarkSeen, companion, companion_of, read, with_mark, without_mark,
 };
