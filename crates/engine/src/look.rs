@@ -32,7 +32,8 @@ impl<W: World> Engine<W> {
         if let Some(view) = cached.filter(|v| v.at > needed && v.at > oldest) {
             return Ok(view);
         }
-        self.sweep(backend, now.since(needed)).await
+        // Times are whole milliseconds: a look that began within the same one may be older than what is needed.
+        self.sweep(backend, now.since(needed).saturating_sub(Duration::from_millis(1))).await
     }
 
     /// Looks at the whole account, and keeps what was seen.
