@@ -69,7 +69,9 @@ impl SimDns {
                     let mut values: Vec<_> =
                         set.values.iter().map(|v| format!("{} {:?}", v.content, v.comment)).collect();
                     values.sort_unstable();
-                    format!("{name} {kind} {values:?} {:?} {:?}", set.labels, set.notes)
+                    // When a comment was written is all of it that depends on the way.
+                    let notes: Vec<_> = set.notes.iter().map(|n| format!("{} {}", n.account, n.content)).collect();
+                    format!("{name} {kind} {values:?} {:?} {notes:?}", set.labels)
                 })
                 .collect();
             out.sort();
