@@ -70,7 +70,8 @@ impl SimDns {
                         set.values.iter().map(|v| format!("{} {:?}", v.content, v.comment)).collect();
                     values.sort_unstable();
                     // When a comment was written is all of it that depends on the way.
-                    let notes: Vec<_> = set.notes.iter().map(|n| format!("{} {}", n.account, n.content)).collect();
+                    let notes: Vec<_> =
+                        set.notes.iter().map(|n| format!("{} {}", n.account, n.content)).collect();
                     format!("{name} {kind} {values:?} {:?} {notes:?}", set.labels)
                 })
                 .collect();
@@ -85,7 +86,8 @@ impl SimDns {
             let now = w.now();
             let sets = w.zone(ZONE).view(now);
             let leads = sets.iter().filter(|(name, kind, _)| {
-                matches!(*kind, "A" | "AAAA" | "CNAME") && !["mail", "two"].iter().any(|s| name.starts_with(s))
+                matches!(*kind, "A" | "AAAA" | "CNAME")
+                    && !["mail", "two"].iter().any(|s| name.starts_with(s))
             });
             let mut out: Vec<_> = leads
                 .map(|(name, kind, set)| {
@@ -211,7 +213,12 @@ fn told(broken: Broken) -> ExchangeError {
 }
 
 impl Exchange for Carrier {
-    async fn exchange(&self, server: SocketAddr, message: &[u8], tcp: bool) -> Result<Vec<u8>, ExchangeError> {
+    async fn exchange(
+        &self,
+        server: SocketAddr,
+        message: &[u8],
+        tcp: bool,
+    ) -> Result<Vec<u8>, ExchangeError> {
         // The opcode of an update: other messages change nothing.
         let is_update = message.get(2).is_some_and(|byte| byte >> 3 & 0xf == 5);
         let answers = self.carry(is_update, self.sim.exchange(server, message, tcp)).await.map_err(told)?;

@@ -1,10 +1,14 @@
 //! DNS with the stacks, at every provider: records come before what they lead to, follow the manifest, and go with the
 //! stack; what is another's stays as it was.
 
-use berth_model::condition::{ConditionType, Reason, Status};
+use berth_engine::Engine;
 use berth_model::Key;
-use berth_sim::dns::Provider;
-use berth_tests::{PROVIDERS, Rig, RigOptions, SimDns, full};
+use berth_model::condition::{ConditionType, Reason, Status};
+use berth_model::dns::Policy;
+use berth_sim::dns::{Mode, Provider, World};
+use berth_sim::{Fault, Rule};
+use berth_tests::{PROVIDERS, Rig, RigOptions, SimDns, TestWorld, ZONE, full};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A stack whose hosts are in the zone.
@@ -50,12 +54,14 @@ async fn records_come_before_the_app_and_go_after_it() {
         let first = |calls: Vec<berth_sim::CallRecord>, what: &str| {
             calls.into_iter().find(|c| c.mutation && c.procedure.contains(what)).map(|c| c.at)
         };
-        let last = |calls: Vec<berth_sim::CallRecord>| {
-            calls.into_iter().filter(|c| c.mutation).map(|c| c.at).max()
-        };
+        let last =
+            |calls: Vec<berth_sim::CallRecord>| calls.into_iter().filter(|c| c.mutation).map(|c| c.at).max();
         let written = last(dns.sim.calls()).expect("a record was written");
         let made = first(rig.sim.calls(), "application.create").expect("an app was made");
-        assert!(written <= made && made < Duration::from_secs(20), "{provider:?}: records at {written:?}, the app at {made:?}\n{told}");
+        assert!(
+            written <= made && made < Duration::from_secs(20),
+            "{provider:?}: records at {written:?}, the app at {made:?}\n{told}"
+        );
 
         // Nothing happens while nothing changes.
         dns.sim.clear_calls();
@@ -68,6 +74,192 @@ async fn records_come_before_the_app_and_go_after_it() {
         rig.files.clear();
         drop(rig.converge().await);
         assert!(dns.ours().is_empty(), "{provider:?}: {:?}", dns.ours());
+        dns.holds_nothing_of_ours();
+    }
+}
+
+/// A small stack: an app under a host in the zone, and one without.
+fn pair(more: &str) -> String {
+    format!(
+        "apiVersion: berth.dev/v1\nkind: Stack\nmetadata: {{name: pair}}\nspec:\n  \
+         target: {{dokploy: main, project: shared, environment: production, create: true}}\n  apps:\n    \
+         web: {{image: \"registry.sim/app:1\", port: 3000, hosts: {{web.z.test: {{https: none}}{more}}}}}\n    \
+         job: {{image: \"registry.sim/job:1\"}}\n"
+    )
+}
+
+fn apps(rig: &Rig) -> Vec<String> {
+    let dump = rig.sim.dump();
+    let all = dump["applications"].as_array().cloned().unwrap_or_default();
+    let mut names: Vec<_> = all.iter().map(|a| a["name"].as_str().unwrap_or_default().to_owned()).collect();
+    names.sort();
+    names
+}
+
+fn says(engine: &Engine<TestWorld>, kind: ConditionType) -> (Status, Reason, String) {
+    let status = engine.status_of(&Key::parse("stack/pair").unwrap()).unwrap();
+    let found = status.condition(kind).unwrap_or_else(|| panic!("no {kind:?}: {:?}", status.conditions));
+    (found.status, found.reason, found.message.clone())
+}
+
+async fn for_a_while(rig: &mut Rig, seconds: u64) -> Arc<Engine<TestWorld>> {
+    rig.run_until(Duration::from_secs(seconds), None, |_, _| false).await.0
+}
+
+/// What is wrong with a zone holds up the host, and nothing else; what others have there stays.
+#[tokio::test(start_paused = true)]
+async fn whatever_is_in_the_way_is_named_and_all_else_goes_on() {
+    type Spoil = fn(&mut World);
+    let cases: [(&str, Reason, &str, Spoil); 6] = [
+        ("a CNAME", Reason::Conflict, "CNAME web.z.test elsewhere.test", |w| {
+            w.put(ZONE, "web", "CNAME", 60, &["elsewhere.test."]);
+        }),
+        ("another address", Reason::Conflict, "A web.z.test 192.0.2.1", |w| {
+            w.put(ZONE, "web", "A", 60, &["192.0.2.1"]);
+        }),
+        ("a delegation", Reason::RecordRefused, "ns1.elsewhere.test", |w| {
+            w.put(ZONE, "web", "NS", 60, &["ns1.elsewhere.test."]);
+        }),
+        ("no room", Reason::RecordRefused, "", |w| w.zone_mut(ZONE).quota = 1),
+        ("a silent server", Reason::RecordsPending, "helium.ns.hetzner.de", |w| {
+            w.server_mode("helium.ns.hetzner.de", Mode::Silent);
+        }),
+        ("a copy of another's zone", Reason::RecordRefused, "", |w| w.zone_mut(ZONE).primary = false),
+    ];
+    for (what, reason, words, spoil) in cases {
+        let mut rig = rig(Provider::Hetzner, 3);
+        let dns = dns(&rig);
+        dns.sim.with(spoil);
+        let theirs = dns.records();
+        rig.files.insert("pair.yaml".into(), pair(""));
+        let engine = for_a_while(&mut rig, 300).await;
+        let (status, got, message) = says(&engine, ConditionType::DnsReady);
+        assert_eq!((status, got), (Status::False, reason), "{what}: {message}");
+        assert!(message.contains(words), "{what}: {message}");
+        assert!(message.starts_with("host web.z.test: "), "{what}: {message}");
+        assert_eq!(says(&engine, ConditionType::Ready).0, Status::False, "{what}");
+        assert_eq!(apps(&rig), ["pair-job"], "{what}: what has no host is not held up");
+        let now = dns.records();
+        assert!(theirs.iter().all(|r| now.contains(r)), "{what}: {theirs:?} {now:?}");
+        drop(engine);
+        // Once it is out of the way, everything comes up by itself.
+        dns.sim.with(|w| {
+            for kind in ["CNAME", "A", "NS"] {
+                if w.get(ZONE, "web", kind).is_some_and(|set| set.labels.is_empty()) {
+                    w.remove(ZONE, "web", kind);
+                }
+            }
+            w.server_mode("helium.ns.hetzner.de", Mode::Answers);
+            let zone = w.zone_mut(ZONE);
+            (zone.quota, zone.primary) = (usize::MAX, true);
+        });
+        let engine = rig.converge().await;
+        assert!(Rig::ready(&engine, "pair"), "{what}: {}", rig.tell(&engine));
+        assert_eq!(apps(&rig), ["pair-job", "pair-web"], "{what}");
+    }
+}
+
+/// A stack that runs goes on running, and says that its zone cannot be asked.
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_is_away_takes_nothing_down() {
+    for provider in PROVIDERS {
+        let mut rig = rig(provider, 4);
+        let dns = dns(&rig);
+        rig.files.insert("pair.yaml".into(), pair(""));
+        drop(rig.converge().await);
+        let before = (rig.sim.dump(), dns.records());
+        dns.sim.set_rules(vec![Rule::on("", Fault::Before)]);
+        rig.sim.clear_calls();
+        let engine = for_a_while(&mut rig, 3_600).await;
+        assert_eq!((rig.sim.dump(), dns.records()), before, "{provider:?}");
+        let (status, ..) = says(&engine, ConditionType::DnsReady);
+        assert_ne!(status, Status::False, "{provider:?}");
+        // A new host waits, and is made by itself once the provider answers.
+        drop(engine);
+        rig.files.insert("pair.yaml".into(), pair(", new.z.test: {https: none}"));
+        let engine = for_a_while(&mut rig, 300).await;
+        let (status, reason, message) = says(&engine, ConditionType::DnsReady);
+        assert_eq!((status, reason), (Status::Unknown, Reason::DnsUnavailable), "{provider:?}: {message}");
+        assert!(message.contains("new.z.test") || message.contains("web.z.test"), "{message}");
+        drop(engine);
+        dns.sim.set_rules(Vec::new());
+        let engine = rig.converge().await;
+        assert!(Rig::ready(&engine, "pair"), "{provider:?}: {}", rig.tell(&engine));
+        assert!(dns.ours().iter().any(|r| r.starts_with("new.z.test. A ")), "{provider:?}");
+    }
+}
+
+/// What somebody deletes or changes of ours is put back by the next pass.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changes_of_ours_is_put_back() {
+    for provider in PROVIDERS {
+        let mut rig = rig(provider, 5);
+        let dns = dns(&rig);
+        rig.files.insert("pair.yaml".into(), pair(""));
+        drop(rig.converge().await);
+        let before = dns.records();
+        let gone: fn(&mut World) = |w| w.remove(ZONE, "web", "A");
+        let other: fn(&mut World) = |w| {
+            // By the provider's own page: the value alone changes, marks stay.
+            let mut set = w.get(ZONE, "web", "AAAA").unwrap();
+            set.values[0].content = "2001:db8::bad".to_owned();
+            w.put_set(ZONE, "web", "AAAA", set);
+        };
+        for (what, spoil) in [("gone", gone), ("other", other)] {
+            dns.sim.with(spoil);
+            assert_ne!(dns.records(), before);
+            let engine = for_a_while(&mut rig, 120).await;
+            assert_eq!(dns.records(), before, "{provider:?} {what}: {}", rig.tell(&engine));
+            assert!(Rig::ready(&engine, "pair"), "{provider:?} {what}: {}", rig.tell(&engine));
+        }
+    }
+}
+
+/// By default a host that vanishes from a manifest keeps its record; with `sync` it goes; with `create-only` even the
+/// stack's removal leaves it.
+#[tokio::test(start_paused = true)]
+async fn policies_say_how_far_changes_go() {
+    for (policy, after_edit, after_removal) in
+        [(Policy::UpsertOnly, true, false), (Policy::Sync, false, false), (Policy::CreateOnly, true, true)]
+    {
+        let mut options = RigOptions { dns: Some(Provider::PowerDns), ..RigOptions::seed(6) };
+        options.zone.rules.policy = policy;
+        let mut rig = Rig::new(options);
+        let dns = dns(&rig);
+        let has = |name: &str| dns.ours().iter().any(|r| r.starts_with(name));
+        rig.files.insert("pair.yaml".into(), pair(", more.z.test: {https: none}"));
+        drop(rig.converge().await);
+        assert!(has("more.z.test.") && has("web.z.test."), "{policy:?}");
+        rig.files.insert("pair.yaml".into(), pair(""));
+        drop(rig.converge().await);
+        assert_eq!(has("more.z.test."), after_edit, "{policy:?}");
+        assert!(has("web.z.test."));
+        rig.files.clear();
+        let engine = rig.converge().await;
+        assert_eq!(has("web.z.test."), after_removal, "{policy:?}: {}", rig.tell(&engine));
+        assert_eq!(has("more.z.test."), after_removal, "{policy:?}");
+        assert!(engine.status_of(&Key::parse("stack/pair").unwrap()).is_none(), "{policy:?}");
+    }
+}
+
+/// A rename takes the records along: they are never away.
+#[tokio::test(start_paused = true)]
+async fn a_renamed_stack_keeps_its_records() {
+    for provider in PROVIDERS {
+        let mut rig = rig(provider, 8);
+        let dns = dns(&rig);
+        rig.files.insert("pair.yaml".into(), pair(""));
+        drop(rig.converge().await);
+        let before = dns.ours();
+        let renamed = pair("").replace("{name: pair}", "{name: couple, formerly: pair}");
+        rig.files.insert("pair.yaml".into(), renamed);
+        let engine = rig.converge().await;
+        assert!(Rig::ready(&engine, "couple"), "{provider:?}: {}", rig.tell(&engine));
+        assert_eq!(dns.ours(), before, "{provider:?}");
+        assert_eq!(dns.sim.with(|w| w.created("web.z.test", "A")), 1, "{provider:?}");
+        drop(engine);
+        rig.files.clear();
+        drop(rig.converge().await);
         dns.holds_nothing_of_ours();
     }
 }

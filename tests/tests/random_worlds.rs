@@ -7,9 +7,7 @@
 use berth_model::dns::Policy;
 use berth_sim::{Chaos, Fault};
 use berth_store::Memory;
-use berth_tests::{
-    Crash, Moment, PROVIDERS, RandomStack, Rig, RigOptions, Walk, ZONE, canon, differences,
-};
+use berth_tests::{Crash, Moment, PROVIDERS, RandomStack, Rig, RigOptions, Walk, ZONE, canon, differences};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -136,7 +134,8 @@ async fn world(seed: u64) -> Result<(), String> {
     }
     let got_records = records(&rig);
     // What a lost or older store does not know of is never removed: it stays, with our mark.
-    let is_right = if is_forgetful { got_records.is_superset(&want_records) } else { got_records == want_records };
+    let is_right =
+        if is_forgetful { got_records.is_superset(&want_records) } else { got_records == want_records };
     if !is_right {
         let lines = |all: &BTreeSet<String>| all.iter().cloned().collect::<Vec<_>>().join("\n");
         return Err(format!(

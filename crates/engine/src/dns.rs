@@ -163,9 +163,10 @@ pub(crate) fn condition(plan: &Plan, record: &Record) -> Option<(ConditionType, 
     let is_host = |what: &str| what.starts_with("host ") || what == "records";
     let blocked = plan.blocked.iter().filter(|b| is_host(&b.what));
     let blocked = blocked.map(|b| (b.reason, format!("{}: {}", b.what, b.message)));
-    let notes = plan.notes.iter().filter(|n| {
-        is_host(&n.what) && matches!(n.reason, Reason::RecordsPending | Reason::DnsUnavailable)
-    });
+    let notes = plan
+        .notes
+        .iter()
+        .filter(|n| is_host(&n.what) && matches!(n.reason, Reason::RecordsPending | Reason::DnsUnavailable));
     let notes = notes.map(|n| (n.reason, format!("{}: {}", n.what, n.message)));
     let is_ready = |status, reason, message| Some((ConditionType::DnsReady, status, reason, message));
     let mut all = blocked.chain(notes);

@@ -6,8 +6,8 @@
 mod backoff;
 mod certificates;
 mod commit;
-mod driver;
 mod dns;
+mod driver;
 mod execute;
 mod follow;
 mod health;

@@ -500,9 +500,7 @@ impl Learned {
     /// Whether the plan would be another once this is kept.
     #[must_use]
     pub fn changes_the_plan(&self) -> bool {
-        !self.goes_with_writes() && !matches!(
-                self,
-                Learned::Applied { .. } | Learned::Drift { .. } | Learned::Waiting { .. }
-            )
+        !self.goes_with_writes()
+            && !matches!(self, Learned::Applied { .. } | Learned::Drift { .. } | Learned::Waiting { .. })
     }
 }

@@ -9,8 +9,8 @@ use berth_model::condition::Reason;
 use berth_model::config::{Address, DnsZone};
 use berth_model::desired::{Desired, DesiredApp};
 use berth_model::dns::{
-    Asked, DnsHash, DnsRead, Expected, Fqdn, Ledger, Policy, RecordData, RecordKey, Trouble,
-    Verdict, Verification, Verified, WantedSet, ZoneChoice, ZoneId, ZoneRules, ZoneView,
+    Asked, DnsHash, DnsRead, Expected, Fqdn, Ledger, Policy, RecordData, RecordKey, Trouble, Verdict,
+    Verification, Verified, WantedSet, ZoneChoice, ZoneId, ZoneRules, ZoneView,
 };
 use berth_model::ids::StackName;
 use berth_model::observed::Seen;
@@ -310,10 +310,18 @@ impl<'a> Planner<'a> {
             self.learn(Learned::Records { entries: judged.learned.clone() });
         }
         for blocked in &judged.blocked {
-            self.withhold(&blocked.key.name, reason(&blocked.why), format!("{}: {}", blocked.key.kind, blocked.why));
+            self.withhold(
+                &blocked.key.name,
+                reason(&blocked.why),
+                format!("{}: {}", blocked.key.kind, blocked.why),
+            );
         }
         for note in &judged.notes {
-            self.note(format!("host {}", note.key.name), Reason::Reported, format!("{} {}", note.key.kind, note.what));
+            self.note(
+                format!("host {}", note.key.name),
+                Reason::Reported,
+                format!("{} {}", note.key.kind, note.what),
+            );
         }
     }
 
@@ -371,7 +379,10 @@ impl<'a> Planner<'a> {
             && self.plan.blocked.is_empty()
         {
             let records = dns.verified.iter().filter(|(key, _)| known.contains(key));
-            self.learn(Learned::Verified { records: records.map(|(k, v)| (k.clone(), *v)).collect(), all: true });
+            self.learn(Learned::Verified {
+                records: records.map(|(k, v)| (k.clone(), *v)).collect(),
+                all: true,
+            });
         }
     }
 
@@ -517,7 +528,10 @@ fn shortfall(found: &Verification) -> String {
         Verdict::Wrong(why) | Verdict::Unknown(why) => why.clone(),
     };
     match found.negative_ttl {
-        Some(ttl) => format!("{why}; whoever asked before may not see it for {}", show_duration(Duration::from_secs(ttl.into()))),
+        Some(ttl) => format!(
+            "{why}; whoever asked before may not see it for {}",
+            show_duration(Duration::from_secs(ttl.into()))
+        ),
         None => why,
     }
 }
@@ -533,7 +547,10 @@ pub fn stands(view: &ZoneView, stack: &StackName, dns: &DnsRecord) -> bool {
         let marked = |mark: &berth_model::dns::DnsMarkSeen| mark.ours().is_some_and(|m| m.stack == *stack);
         let per_value = view.facts.marks.per_value();
         entry.pending.is_none()
-            && entry.values.iter().all(|v| set.values.get(v).is_some_and(|seen| !per_value || marked(&seen.mark)))
+            && entry
+                .values
+                .iter()
+                .all(|v| set.values.get(v).is_some_and(|seen| !per_value || marked(&seen.mark)))
             && (per_value || marked(&set.mark))
     })
 }

@@ -161,9 +161,8 @@ fn step_lines(step: &Step, out: &mut Vec<Line>) {
 }
 
 fn record_lines(change: &Change, out: &mut Vec<Line>) {
-    let listed = |values: &BTreeSet<RecordData>| {
-        values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    };
+    let listed =
+        |values: &BTreeSet<RecordData>| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     for (kind, set) in &change.sets {
         let what = format!("record {} {kind}", change.name);
         out.push(match &set.then {
@@ -171,7 +170,8 @@ fn record_lines(change: &Change, out: &mut Vec<Line>) {
                 Line::new("create", what).to(listed(&put.values))
             }
             Then::Put(put) => {
-                let from = if set.ours == put.values { "its mark or its ttl".to_owned() } else { listed(&set.ours) };
+                let from =
+                    if set.ours == put.values { "its mark or its ttl".to_owned() } else { listed(&set.ours) };
                 Line::new("update", what).from(from).to(listed(&put.values))
             }
             Then::Remove { .. } if set.ours.is_empty() => Line::new("delete", what).from("the mark alone"),

@@ -1,11 +1,11 @@
 //! Questions about DNS that a plan asks, and their answers: what was seen, or why it was not.
 
+use super::ZoneView;
 use super::change::Change;
 use super::data::RecordKey;
 use super::name::Fqdn;
 use super::verify::{Asked, Verification};
 use super::zone::{ZoneChoice, ZoneId};
-use super::ZoneView;
 use crate::condition::Reason;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
