@@ -37,13 +37,24 @@ pub struct RigOptions {
     pub dns: Option<Provider>,
     /// What differs in that zone from the defaults.
     pub zone: DnsZone,
+    /// Where records lead.
+    pub address: Option<Address>,
 }
 
 impl RigOptions {
     /// The usual rig, from a seed.
     pub fn seed(seed: u64) -> Self {
         let sim = berth_sim::Options { seed, epoch: jiff_at(START), ..Default::default() };
-        Self { seed, sim, intervals: Intervals::default(), dns: None, zone: DnsZone::default() }
+        let v4 = std::net::Ipv4Addr::new(203, 0, 113, 7);
+        let v6 = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+        Self {
+            seed,
+            sim,
+            intervals: Intervals::default(),
+            dns: None,
+            zone: DnsZone::default(),
+            address: Some(Address::Ip { v4: Some(v4), v6: Some(v6) }),
+        }
     }
 }
 
@@ -188,13 +199,10 @@ impl Rig {
             dice: Seeded::new(seed),
             dns: self.dns.as_ref().map(|dns| dns.zones(&self.crashes, &owner, start, seed)),
         };
-        let v4 = std::net::Ipv4Addr::new(203, 0, 113, 7);
-        let v6 = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
-        let address = Some(Address::Ip { v4: Some(v4), v6: Some(v6) });
         let zone = Fqdn::new(crate::dns::ZONE).unwrap();
         let options = Options {
             owner,
-            backends: [(main, BackendOptions { check_registry: true, address })].into(),
+            backends: [(main, BackendOptions { check_registry: true, address: self.options.address.clone() })].into(),
             zones: [(zone, self.options.zone.clone())].into(),
             intervals: self.options.intervals.clone(),
             runs: 32,

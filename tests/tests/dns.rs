@@ -4,7 +4,7 @@
 use berth_engine::Engine;
 use berth_model::Key;
 use berth_model::condition::{ConditionType, Reason, Status};
-use berth_model::dns::Policy;
+use berth_model::dns::{Policy, VerifyMode};
 use berth_sim::dns::{Mode, Provider, World};
 use berth_sim::{Fault, Rule};
 use berth_tests::{PROVIDERS, Rig, RigOptions, SimDns, TestWorld, ZONE, full};
@@ -261,5 +261,73 @@ async fn a_renamed_stack_keeps_its_records() {
         rig.files.clear();
         drop(rig.converge().await);
         dns.holds_nothing_of_ours();
+    }
+}
+
+/// Without an address in the settings, records lead to the one that Dokploy has for its server; one that the world cannot
+/// reach is refused, and nothing is made for it.
+#[tokio::test(start_paused = true)]
+async fn the_address_is_dokploys_where_the_settings_say_none() {
+    for (address, made) in
+        [("203.0.113.9", true), ("2001:db8::9", true), ("10.0.0.5", false), ("100.64.1.1", false), ("", false)]
+    {
+        let mut options = RigOptions { dns: Some(Provider::Cloudflare), ..RigOptions::seed(9) };
+        options.address = None;
+        options.sim.address = address.to_owned();
+        let mut rig = Rig::new(options);
+        let dns = dns(&rig);
+        rig.files.insert("pair.yaml".into(), pair(""));
+        let engine = for_a_while(&mut rig, 120).await;
+        assert_eq!(Rig::ready(&engine, "pair"), made, "{address}: {}", rig.tell(&engine));
+        if made {
+            assert!(matches!(&dns.ours()[..], [one] if one.ends_with(address)), "{:?}", dns.ours());
+        } else {
+            let (status, reason, message) = says(&engine, ConditionType::DnsReady);
+            assert_eq!((status, reason), (Status::False, Reason::AddressNotPublic), "{message}");
+            assert!(message.contains(address) && message.contains("'address' of the backend"), "{message}");
+            assert_eq!(apps(&rig), ["pair-job"]);
+            dns.holds_nothing_of_ours();
+        }
+    }
+}
+
+/// A wildcard is not written. It must answer what is wanted before an app is exposed under it.
+#[tokio::test(start_paused = true)]
+async fn a_wildcard_is_verified_and_not_written() {
+    for provider in PROVIDERS {
+        let mut rig = rig(provider, 10);
+        let dns = dns(&rig);
+        rig.files.insert("pair.yaml".into(), pair("").replace("  apps:", "  domain: {records: wildcard}\n  apps:"));
+        let engine = for_a_while(&mut rig, 120).await;
+        let (status, reason, message) = says(&engine, ConditionType::DnsReady);
+        assert_eq!((status, reason), (Status::False, Reason::RecordRefused), "{provider:?}: {message}");
+        assert!(message.contains("no wildcard record of z.test"), "{message}");
+        assert_eq!(apps(&rig), ["pair-job"], "{provider:?}");
+        drop(engine);
+        dns.sim.with(|w| {
+            w.put(ZONE, "*", "A", 300, &["203.0.113.7"]);
+            w.put(ZONE, "*", "AAAA", 300, &["2001:db8::7"]);
+        });
+        let theirs = dns.records();
+        let engine = rig.converge().await;
+        assert!(Rig::ready(&engine, "pair"), "{provider:?}: {}", rig.tell(&engine));
+        assert_eq!(says(&engine, ConditionType::DnsReady).1, Reason::RecordsVerified);
+        assert_eq!(dns.records(), theirs, "{provider:?}");
+    }
+}
+
+/// With port 53 closed, what the provider shows is enough where the settings say so.
+#[tokio::test(start_paused = true)]
+async fn where_no_server_can_be_asked_the_provider_is_believed_if_the_settings_say_so() {
+    for verify in [VerifyMode::Authoritative, VerifyMode::Provider] {
+        let mut options = RigOptions { dns: Some(Provider::Hostinger), ..RigOptions::seed(12) };
+        options.zone.verify = verify;
+        let mut rig = Rig::new(options);
+        let dns = dns(&rig);
+        dns.sim.set_rules(vec![Rule::on("dns.", Fault::Before)]);
+        rig.files.insert("pair.yaml".into(), pair(""));
+        let engine = for_a_while(&mut rig, 300).await;
+        let is_ready = Rig::ready(&engine, "pair");
+        assert_eq!(is_ready, verify == VerifyMode::Provider, "{verify:?}: {}", rig.tell(&engine));
     }
 }
