@@ -8,9 +8,10 @@ use berth_engine::{BackendOptions, Engine, Identity, Options, Parts};
 use berth_manifest::{Context, Input};
 use berth_model::config::{Address, DnsZone, Intervals};
 use berth_model::dns::Fqdn;
+use berth_model::event::Request;
 use berth_model::ids::{BackendName, Key, Owner, StackName};
 use berth_model::{Secret, Time};
-use berth_ports::{Trust, Wanted};
+use berth_ports::{Change, Store, Trust, Wanted};
 use berth_sim::Sim;
 use berth_sim::dns::Provider;
 use berth_store::{Memory, Verdict};
@@ -80,6 +81,8 @@ pub struct Rig {
     pub files: BTreeMap<String, String>,
     /// What a source asks to be removed, where one can.
     pub removed: Option<BTreeSet<Key>>,
+    /// Somebody is there who confirms whatever a guard over records holds.
+    pub confirms: bool,
     /// Which app the daemon is.
     pub identity: Identity,
     /// What was committed, in short.
@@ -103,6 +106,7 @@ impl Rig {
             crashes: Crashes::default(),
             files: BTreeMap::new(),
             removed: None,
+            confirms: false,
             identity: Identity::default(),
             log: Arc::default(),
             options,
@@ -202,7 +206,11 @@ impl Rig {
         let zone = Fqdn::new(crate::dns::ZONE).unwrap();
         let options = Options {
             owner,
-            backends: [(main, BackendOptions { check_registry: true, address: self.options.address.clone() })].into(),
+            backends: [(
+                main,
+                BackendOptions { check_registry: true, address: self.options.address.clone() },
+            )]
+            .into(),
             zones: [(zone, self.options.zone.clone())].into(),
             intervals: self.options.intervals.clone(),
             runs: 32,
@@ -235,12 +243,27 @@ impl Rig {
                 tokio::select! {
                     () = &mut run => break,
                     () = self.crashes.died() => break,
-                    () = tokio::time::sleep_until(step) => reached = done(&engine, &self.sim),
+                    () = tokio::time::sleep_until(step) => {
+                        let asked = self.confirms && self.confirm(&engine).await;
+                        reached = !asked && done(&engine, &self.sim);
+                    }
                 }
             }
             reached
         };
         (engine, reached)
+    }
+
+    /// Confirms what a guard over records holds, if it holds anything.
+    async fn confirm(&self, engine: &Engine<TestWorld>) -> bool {
+        let tokens = engine.zone_tokens();
+        let is_held = !tokens.is_empty();
+        for token in tokens {
+            let request = Request::Confirm { token };
+            // While the store takes nothing, it is asked again later.
+            let _ = self.store.commit(vec![Change::Request { at: self.now(), request }]).await;
+        }
+        is_held
     }
 
     /// The task of this service that runs, waited for until there is one.

@@ -268,9 +268,13 @@ async fn a_renamed_stack_keeps_its_records() {
 /// reach is refused, and nothing is made for it.
 #[tokio::test(start_paused = true)]
 async fn the_address_is_dokploys_where_the_settings_say_none() {
-    for (address, made) in
-        [("203.0.113.9", true), ("2001:db8::9", true), ("10.0.0.5", false), ("100.64.1.1", false), ("", false)]
-    {
+    for (address, made) in [
+        ("203.0.113.9", true),
+        ("2001:db8::9", true),
+        ("10.0.0.5", false),
+        ("100.64.1.1", false),
+        ("", false),
+    ] {
         let mut options = RigOptions { dns: Some(Provider::Cloudflare), ..RigOptions::seed(9) };
         options.address = None;
         options.sim.address = address.to_owned();
@@ -297,7 +301,10 @@ async fn a_wildcard_is_verified_and_not_written() {
     for provider in PROVIDERS {
         let mut rig = rig(provider, 10);
         let dns = dns(&rig);
-        rig.files.insert("pair.yaml".into(), pair("").replace("  apps:", "  domain: {records: wildcard}\n  apps:"));
+        rig.files.insert(
+            "pair.yaml".into(),
+            pair("").replace("  apps:", "  domain: {records: wildcard}\n  apps:"),
+        );
         let engine = for_a_while(&mut rig, 120).await;
         let (status, reason, message) = says(&engine, ConditionType::DnsReady);
         assert_eq!((status, reason), (Status::False, Reason::RecordRefused), "{provider:?}: {message}");
@@ -330,4 +337,32 @@ async fn where_no_server_can_be_asked_the_provider_is_believed_if_the_settings_s
         let is_ready = Rig::ready(&engine, "pair");
         assert_eq!(is_ready, verify == VerifyMode::Provider, "{verify:?}: {}", rig.tell(&engine));
     }
+}
+
+/// A manifest that lost most of its hosts in an edit takes no record along before somebody confirms it.
+#[tokio::test(start_paused = true)]
+async fn many_records_at_once_are_held() {
+    let mut options = RigOptions { dns: Some(Provider::Cloudflare), ..RigOptions::seed(13) };
+    options.zone.rules.policy = Policy::Sync;
+    let mut rig = Rig::new(options);
+    let dns = dns(&rig);
+    let hosts: String = (0..6).map(|n| format!(", h{n}.z.test: {{https: none}}")).collect();
+    rig.files.insert("pair.yaml".into(), pair(&hosts));
+    drop(rig.converge().await);
+    let before = dns.ours();
+    assert_eq!(before.len(), 14);
+    rig.files.insert("pair.yaml".into(), pair(""));
+    let engine = for_a_while(&mut rig, 600).await;
+    assert_eq!(dns.ours(), before);
+    let (status, reason, message) = says(&engine, ConditionType::DnsReady);
+    assert_eq!((status, reason), (Status::False, Reason::Held), "{message}");
+    let [token] = &engine.zone_tokens()[..] else { panic!("{:?}", engine.zone_tokens()) };
+    assert!(message.contains("12 of the 14 records") && message.contains(token), "{message}");
+    drop(engine);
+    rig.confirms = true;
+    let ready = |e: &Engine<TestWorld>, _: &berth_sim::Sim| Rig::ready(e, "pair");
+    let (engine, reached) = rig.run_until(Duration::from_secs(120), None, ready).await;
+    assert!(reached, "{}", rig.tell(&engine));
+    assert_eq!(dns.ours().len(), 2);
+    dns.others_are_as_they_were();
 }

@@ -38,7 +38,9 @@ fn rig(seed: u64) -> Rig {
     let mut options = RigOptions { dns, ..RigOptions::seed(seed) };
     // Hosts come and go with the manifests.
     options.zone.rules.policy = Policy::Sync;
-    Rig::new(options)
+    let mut rig = Rig::new(options);
+    rig.confirms = true;
+    rig
 }
 
 fn records(rig: &Rig) -> BTreeSet<String> {

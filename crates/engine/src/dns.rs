@@ -2,20 +2,98 @@
 
 use crate::Engine;
 use crate::execute::{Doing, Next};
+use crate::metrics::Metrics;
 use crate::queue::Lane;
 use crate::run::classify;
+use crate::state::State;
 use berth_model::Time;
 use berth_model::condition::{ConditionType, Reason, Status};
-use berth_model::dns::{Change as RecordChange, DnsRead, Fqdn, Trouble, ZoneId};
-use berth_model::ids::{BackendName, Key};
+use berth_model::dns::{Change as RecordChange, DnsRead, Fqdn, RecordKey, Trouble, ZoneId};
+use berth_model::ids::{BackendName, Key, StackName};
 use berth_model::observed::Observed;
 use berth_model::record::{HostStatus, Record};
 use berth_model::step::{Plan, Step};
 use berth_plan::DnsPolicy;
+use berth_plan::dns::{ZoneHold, guard_zone};
 use berth_ports::{Dns, PortError, World};
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+impl State {
+    /// Zones that would lose too many records of stacks that live on, as far as nobody confirmed it.
+    pub(crate) fn zone_holds(&self) -> Vec<ZoneHold> {
+        let mut zones: BTreeMap<&ZoneId, (usize, BTreeSet<RecordKey>)> = BTreeMap::new();
+        for (key, record) in &self.records {
+            let (Key::Stack(name), Some(dns)) = (key, &record.dns) else {
+                continue;
+            };
+            let stack = self.wanted.stacks.get(name);
+            let hosts = stack.map(|s| s.apps.values().flat_map(|a| a.hosts.keys()));
+            let hosts = hosts.map(|all| all.filter_map(|at| Fqdn::new(&at.host).ok()));
+            let hosts: Option<BTreeSet<Fqdn>> = hosts.map(Iterator::collect);
+            for (at, entry) in &dns.ledger.0 {
+                let (of, vanishing) = zones.entry(&entry.zone).or_default();
+                *of += 1;
+                let is_confirmed = || self.confirmed_records.contains(&(entry.zone.clone(), at.clone()));
+                if hosts.as_ref().is_some_and(|h| !h.contains(&at.name)) && !is_confirmed() {
+                    vanishing.insert(at.clone());
+                }
+            }
+        }
+        zones.into_iter().filter_map(|(zone, (of, vanishing))| guard_zone(zone, of, vanishing)).collect()
+    }
+
+    /// Confirms what this token names; answers the stacks that wait for it.
+    pub(crate) fn confirm_records(&mut self, token: &str) -> BTreeSet<StackName> {
+        let mut stacks = BTreeSet::new();
+        for hold in self.zone_holds().into_iter().filter(|h| h.token == token) {
+            for (key, record) in &self.records {
+                let Key::Stack(name) = key else { continue };
+                let ledger = record.dns.iter().flat_map(|dns| dns.ledger.0.keys());
+                if ledger.into_iter().any(|at| hold.keys.contains(at)) {
+                    stacks.insert(name.clone());
+                }
+            }
+            self.confirmed_records.extend(hold.keys.into_iter().map(|key| (hold.zone.clone(), key)));
+        }
+        stacks
+    }
+}
+
+/// Why the records of a stack may not be there, as the metrics name it.
+pub(crate) const REASONS: [(Option<Reason>, &str); 7] = [
+    (Some(Reason::Conflict), "Conflict"),
+    (Some(Reason::RecordsPending), "RecordsPending"),
+    (Some(Reason::RecordRefused), "RecordRefused"),
+    (Some(Reason::DnsUnavailable), "DnsUnavailable"),
+    (Some(Reason::AddressNotPublic), "AddressNotPublic"),
+    (Some(Reason::Held), "Held"),
+    (None, "other"),
+];
+
+/// Records and stacks by how they stand.
+pub(crate) fn gauges(state: &State, metrics: &Metrics) {
+    let (mut all, mut verified) = (0, 0);
+    for dns in state.records.values().filter_map(|r| r.dns.as_ref()) {
+        all += dns.ledger.0.len();
+        verified += dns.ledger.0.keys().filter(|key| dns.verified.contains_key(*key)).count();
+    }
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    metrics.dns_records.with_label_values(&["verified"]).set(number(verified));
+    metrics.dns_records.with_label_values(&["pending"]).set(number(all - verified));
+    let mut counts = [0i64; REASONS.len()];
+    for status in state.statuses.values() {
+        let found = status.condition(ConditionType::DnsReady).filter(|c| c.status != Status::True);
+        if let Some(found) = found {
+            let at = REASONS.iter().position(|(r, _)| *r == Some(found.reason)).unwrap_or(REASONS.len() - 1);
+            counts[at] += 1;
+        }
+    }
+    for ((_, reason), count) in REASONS.iter().zip(counts) {
+        metrics.dns_stacks.with_label_values(&[reason]).set(count);
+    }
+}
 
 /// What DNS could not do, in a word that the plan knows.
 fn trouble(error: &PortError) -> Trouble {
@@ -77,8 +155,28 @@ impl<W: World> Engine<W> {
         let Some(dns) = &self.parts.dns else {
             return Ok(Next::Step);
         };
+        let hold = self.state().zone_holds().into_iter().find(|hold| hold.zone == *zone);
+        let is_held =
+            |change: &RecordChange| hold.as_ref().is_some_and(|h| change.keys().any(|k| h.keys.contains(&k)));
+        let (held, changes): (Vec<_>, Vec<_>) = changes.iter().cloned().partition(is_held);
+        if let Some(hold) = &hold {
+            let why = format!(
+                "the manifests would take {} of the {} records away that Berth wrote in {}; if that is meant, run: berth \
+                 confirm {}",
+                hold.keys.len(),
+                hold.of,
+                zone.name,
+                hold.token
+            );
+            let held =
+                held.into_iter().map(|change| (change, Trouble { reason: Reason::Held, why: why.clone() }));
+            doing.refused.extend(held);
+        }
+        if changes.is_empty() {
+            return Ok(Next::Replan);
+        }
         let ledger = &mut doing.record.dns.get_or_insert_default().ledger;
-        for change in changes {
+        for change in &changes {
             ledger.announce(zone, change);
         }
         self.save(doing, Vec::new()).await?;

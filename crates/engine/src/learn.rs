@@ -9,6 +9,7 @@ use berth_model::ids::{AppName, Key};
 use berth_model::record::{AppRecord, IntentTarget, ProjectRecord, Record, Tombstone, Version};
 use berth_model::step::{Learned, Plan};
 use berth_ports::{Change, World};
+use std::time::Duration;
 
 impl<W: World> Engine<W> {
     /// The changes that a plan's discoveries make. `writing`: those that go with the plan's writes.
@@ -185,7 +186,15 @@ impl<W: World> Engine<W> {
                 forget_empty(record);
             }
             Learned::Verified { records, all } => {
-                let verified = &mut record.dns.get_or_insert_default().verified;
+                let dns = record.dns.get_or_insert_default();
+                if !*all {
+                    let waited = dns.waiting.map_or(Duration::ZERO, |since| now.since(since));
+                    let fresh = records
+                        .iter()
+                        .filter(|(key, v)| dns.verified.get(key).is_none_or(|o| o.hash != v.hash));
+                    fresh.for_each(|_| self.metrics.dns_verified.observe(waited.as_secs_f64()));
+                }
+                let verified = &mut dns.verified;
                 if *all {
                     verified.clear();
                 }

@@ -69,6 +69,7 @@ impl<W: World> Engine<W> {
                         }
                     }
                     state.confirmed.extend(names.iter().map(ToString::to_string));
+                    names.extend(state.confirm_records(token));
                     names
                 };
                 let mut changes = Vec::new();

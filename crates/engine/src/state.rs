@@ -5,7 +5,7 @@ use crate::queue::Queue;
 use berth_model::Time;
 use berth_model::condition::{Phase, Reason};
 use berth_model::config::DnsZone;
-use berth_model::dns::Fqdn;
+use berth_model::dns::{Fqdn, RecordKey, ZoneId};
 use berth_model::ids::{AppId, AppName, BackendName, Key, OperationId, StackName};
 use berth_model::observed::{FleetView, SeenApp};
 use berth_model::record::{Intent, IntentTarget, Record, StackStatus};
@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub(crate) expected: HashMap<Key, Expected>,
     pub(crate) live: HashMap<Key, Transient>,
     pub(crate) confirmed: BTreeSet<String>,
+    /// Records that may go though they are many.
+    pub(crate) confirmed_records: BTreeSet<(ZoneId, RecordKey)>,
     /// Tags that are followed, by image.
     pub(crate) followed: BTreeMap<String, crate::follow::Followed>,
     pub(crate) stopping: bool,
@@ -197,6 +199,7 @@ impl State {
             expected: HashMap::new(),
             live: HashMap::new(),
             confirmed: BTreeSet::new(),
+            confirmed_records: BTreeSet::new(),
             followed: BTreeMap::new(),
             stopping: false,
             doubt: false,

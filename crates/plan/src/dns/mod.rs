@@ -14,11 +14,13 @@
 //!
 //! **Removal** needs both: the mark, and the ledger. Values that were taken over stay when ours go.
 
+mod guard;
 mod judge;
 mod orphans;
 mod reasons;
 mod whose;
 
+pub use guard::{ZoneHold, guard_zone};
 pub use judge::{Ask, Judgement, Us, asked, judge};
 pub use orphans::{Orphan, orphans};
 pub use reasons::{Blocked, Note, Noted, Whose, Why};
