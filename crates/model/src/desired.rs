@@ -3,7 +3,9 @@
 use crate::field::Fields;
 use crate::hash::Hash;
 use crate::ids::{AppName, BackendName, StackName};
-use crate::stack::{DriftPolicy, HealthHttp, Host, HostKey, Mount, OnFirstFailure, Place, Port, PortKey, Records};
+use crate::stack::{
+    DriftPolicy, HealthHttp, Host, HostKey, Mount, OnFirstFailure, Place, Port, PortKey, Records,
+};
 use litemap::LiteMap;
 use std::collections::BTreeMap;
 

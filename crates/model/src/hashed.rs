@@ -8,8 +8,8 @@ use crate::ids::{AppName, BackendName, ProjectName, StackName};
 use crate::project::{Project, ProjectEnvValue};
 use crate::stack::{
     App, DriftPolicy, Encoding, EnvValue, FromApps, Generate, HealthCmd, HealthHttp, Host, HostKey, Https,
-    Mount, OnFirstFailure, Part, Patch, Place, Port, PortKey, Records, RegistryAuth, Stack, Stage, Target, Text,
-    UpdatePolicy,
+    Mount, OnFirstFailure, Part, Patch, Place, Port, PortKey, Records, RegistryAuth, Stack, Stage, Target,
+    Text, UpdatePolicy,
 };
 use crate::units::{Bytes, NanoCpus};
 use litemap::LiteMap;

@@ -86,7 +86,7 @@ fn observed(
         probe: Call::get("probe", "/probe"),
         health: Some((Call::get("health", "/api/health"), "the API hangs".into())),
         dice: Arc::new(|| u64::MAX / 2),
-observer,
+        observer,
         budget: None,
     };
     (Client::new(script.clone(), setup).unwrap(), script)

@@ -15,6 +15,7 @@ mod ledger;
 mod mark;
 mod name;
 mod seen;
+mod tsig;
 pub mod txt;
 mod verify;
 mod wanted;
@@ -28,6 +29,7 @@ pub use mark::{
 };
 pub use name::Fqdn;
 pub use seen::{Known, SeenName, SeenSet, SeenValue, ZoneView};
+pub use tsig::TsigAlgo;
 pub use verify::{Asked, Expected, ServerAnswer, ServerSays, Verdict, Verification, Verified, VerifyMode};
 pub use wanted::{BadRecord, WantedSet};
 pub use zone::{
