@@ -5,11 +5,11 @@ use crate::check;
 use crate::raw::{AppSpec, ByStage};
 use crate::read::{At, Words, object, words};
 use crate::resolve::Here;
-use crate::tree::{Key, Span};
+use crate::tree::Key;
 use berth_model::AppName;
 use berth_model::dns::Fqdn;
 use berth_model::stack::{App, HostKey, Https, Records, compact};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 object!(
     /// Host names and DNS records of all apps.
@@ -63,17 +63,16 @@ fn host(pattern: &At<Words>, app: &str, here: &mut Here<'_>) -> Option<String> {
     here.checked(pattern, check::host)
 }
 
-fn zone(plan: &At<DomainPlan>, here: &mut Here<'_>) -> Option<(Fqdn, Span)> {
+fn zone(plan: &At<DomainPlan>, here: &mut Here<'_>) -> Option<Fqdn> {
     let given = plan.v.zone.as_ref().and_then(|z| here.by_stage(z))?;
-    let zone = here.checked(given, |text| {
+    here.checked(given, |text| {
         let help = || "write one like example.com".to_owned();
         match Fqdn::new(text) {
             Ok(name) if name.is_wildcard() => Err(("a zone's name has no '*'".to_owned(), help())),
             Ok(name) => Ok(name),
             Err(e) => Err((e.to_string(), help())),
         }
-    })?;
-    Some((zone, given.at))
+    })
 }
 
 /// Gives hosts to the apps that name none, and holds all of them to the zone.
@@ -104,22 +103,18 @@ pub(crate) fn apply(
             app.hosts = compact([(host, app::plain_host(port, https.clone()))]);
         }
     }
-    let Some((zone, _)) = zone(plan, here) else { return };
+    let Some(zone) = zone(plan, here) else { return };
     for (key, spec) in given {
-        let outside = apps.get(&*key.text).into_iter().flat_map(|a| a.hosts.keys());
-        let outside = outside.filter(|h| Fqdn::new(&h.host).is_ok_and(|name| !name.is_in(&zone)));
-        let mut told = Vec::new();
-        for host in outside.map(|h| h.host.clone()) {
-            if told.contains(&host) {
-                continue;
-            }
+        // One host may have several paths.
+        let hosts: BTreeSet<&str> =
+            apps.get(&*key.text).into_iter().flat_map(|a| a.hosts.keys()).map(|h| h.host.as_str()).collect();
+        for host in hosts.into_iter().filter(|h| Fqdn::new(h).is_ok_and(|name| !name.is_in(&zone))) {
             let at = match pattern {
                 Some(pattern) if takes(&spec.v) => pattern.at,
                 _ => app::host_place(&spec.v).unwrap_or(key.at),
             };
             let help = format!("write one like {}.{zone}, or change domain.zone", key.text);
             here.sink.error_help(at, format!("the host {host} stands outside of the zone {zone}"), help);
-            told.push(host);
         }
     }
 }

@@ -206,7 +206,8 @@ fn dns_refused() {
     c: {rfc2136: {server: ns1, tsig: {}}, zones: [c.test]}
     d: {rfc2136: {server: \"192.0.2.1:53\", tsig: {name: \"a b\", algorithm: hmac-md5, secret: hunter2}}, zones: [d.test]}
     e: {rfc2136: {server: \"192.0.2.1:53\", tsig: {name: key, algorithm: hmac-sha1, secret: {env: TOKEN}}}, zones: [e.test]}
-    f: {hetzner: {key: {env: TOKEN}}, zones: [e.test]}
+    f: {hetzner: {key: {env: TOKEN}}, zones: [f.test]}
+    g: {hostinger: {key: {env: TOKEN}}, zones: [g.test, F.test.]}
 ",
         ),
     );
