@@ -91,13 +91,13 @@ fn verify_shows_what_stands_whose_it_is_and_what_is_answered() {
     let directory = over(&server);
     let port = [(server.dns(), "PORT0")];
     let ran = run(directory.path(), &["dns", "verify", "App.z.test.", "other.z.test", "x.dev.z.test"]);
-    insta::assert_snapshot!("dns_verify_right", steady(&ran.out, &port));
+    insta::assert_snapshot!("verify_right", steady(&ran.out, &port));
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     let ran = run(
         directory.path(),
         &["dns", "verify", "app.z.test", "none.z.test", "mail.z.test", "a.example.org"],
     );
-    insta::assert_snapshot!("dns_verify_nothing", steady(&ran.out, &port));
+    insta::assert_snapshot!("verify_nothing", steady(&ran.out, &port));
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
     let ran = run(directory.path(), &["dns", "verify", "x.dev.z.test", "-o", "json"]);
     let found = json(&ran);
@@ -136,7 +136,7 @@ fn verify_tells_every_server_that_lags_or_refuses() {
     let ports = [(primary.address(), "PORT1"), (lagging.address(), "PORT2"), (refusing.address(), "PORT3")];
     let all = with(&[&primary, &lagging, &refusing]);
     let ran = run(all.path(), &["dns", "verify", "app.z.test"]);
-    insta::assert_snapshot!("dns_verify_lagging", steady(&ran.out, &ports));
+    insta::assert_snapshot!("verify_lagging", steady(&ran.out, &ports));
     assert_eq!(ran.code, 1);
     let both = with(&[&primary, &lagging]);
     assert_eq!(run(both.path(), &["dns", "verify", "app.z.test"]).code, 1);
@@ -163,7 +163,7 @@ fn zones_are_listed_with_what_is_to_be_known() {
     server.zone("y.test");
     let directory = over(&server);
     let ran = run(directory.path(), &["dns", "zones"]);
-    insta::assert_snapshot!("dns_zones", ran.out);
+    insta::assert_snapshot!("zones", ran.out);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     let found = json(&run(directory.path(), &["dns", "zones", "-o", "json"]));
     let zones: Vec<_> = found.as_array().unwrap().iter().map(|f| f["zone"].as_str()).collect();

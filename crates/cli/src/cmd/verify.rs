@@ -196,7 +196,7 @@ fn describe(view: &ZoneView, name: &SeenName, found: &mut Found) {
     }
     if !name.others.is_empty() {
         let others: Vec<_> = name.others.iter().map(ToString::to_string).collect();
-        found.notes.push(format!("beside it stand {}", others.join(", ")));
+        found.notes.push(format!("of types that Berth does not write stand there: {}", others.join(", ")));
     }
 }
 
