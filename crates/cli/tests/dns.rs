@@ -2,10 +2,17 @@
 
 mod common;
 
-use berth_servers::{Bind, PowerDns};
+use berth_engine::Metrics;
+use berth_model::dns::{Fqdn, ZoneChoice};
+use berth_ports::Dns;
+use berth_servers::{Bind, Postgres, PowerDns};
+use berth_store::{Lease, LeaseTimes};
 use common::{Place, Ran, VAULT, empty, run};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// A directory with settings that name these credentials. No Dokploy is asked.
 fn settings(dns: &str) -> tempfile::TempDir {
@@ -210,6 +217,59 @@ fn the_doctor_looks_at_dns() {
         "{}",
         ran.out
     );
+}
+
+/// Updates and calls alike: what a daemon sends that lost the lead could undo what its successor did.
+#[test]
+fn nothing_is_sent_once_the_lead_is_lost() {
+    let database = Postgres::start();
+    let (bind, pdns) = (Bind::primary("z.test", true), PowerDns::start());
+    pdns.zone("y.test");
+    let directory = settings(&format!(
+        "dns:\n  credentials:\n    pd: {}\n    ns: {{rfc2136: {{server: \"{}\", tsig: {{name: {}, secret: {{file: tsig.key}}}}}}, \
+         zones: [z.test]}}\n",
+        powerdns(&pdns),
+        bind.address(),
+        bind.key()
+    ));
+    std::fs::write(directory.path().join("pdns.key"), pdns.key()).unwrap();
+    std::fs::write(directory.path().join("tsig.key"), bind.secret()).unwrap();
+    let config = berth_cli::settings::load(
+        Some(&directory.path().join("berth.yaml")),
+        berth_cli::settings::Needs::All,
+    );
+    let config = config.unwrap();
+    berth_wire::install_crypto();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let minute = Duration::from_secs(60);
+        let times = LeaseTimes { lasts: 10 * minute, every: minute, margin: Duration::from_secs(1) };
+        let store = berth_store::Postgres::at(&database.database()).unwrap();
+        let mut lease = Lease::new(store, "test", "127.0.0.1:1", times);
+        let held = lease.take().await.unwrap().expect("nobody else wants it");
+        let late: Arc<OnceLock<Arc<Metrics>>> = Arc::default();
+        let zones = berth_cli::dns::zones(&config, Some(&held), &late).unwrap().unwrap();
+        late.set(Arc::new(Metrics::new(std::iter::empty()))).ok().unwrap();
+        let mut reached = Vec::new();
+        for host in ["app.y.test", "app.z.test"] {
+            let ZoneChoice::Zone(zone) = zones.zone_of(&Fqdn::new(host).unwrap()).await.unwrap() else {
+                panic!("{host}")
+            };
+            reached.push(zone);
+        }
+        // Each credential's calls are counted by themselves.
+        let counted = berth_cli::app::text_of(&[&late.get().unwrap().registry]);
+        for backend in ["dns/pd", "dns/ns"] {
+            let line = format!("berth_backend_calls_total{{backend=\"{backend}\",outcome=\"ok\"");
+            assert!(counted.contains(&line), "{counted}");
+        }
+        held.end();
+        for zone in reached {
+            let look = zones.view(&zone, &BTreeSet::new(), Duration::ZERO).await;
+            let why = look.unwrap_err().to_string();
+            assert!(why.contains("does not lead any more"), "{zone}: {why}");
+        }
+    });
 }
 
 /// An address of a network of one's own is taken, and said to whoever does something with the settings.

@@ -1,8 +1,6 @@
 //! What people see when something is wrong: every fault with its file, line, column, source line and advice.
 
 use berth_manifest::{Context, Fleet, Input, load, render};
-use berth_model::AppName;
-use berth_model::stack::{App, Stack};
 
 /// Files in one text: `=== NAME` begins one.
 fn files(text: &str) -> Vec<Input> {
@@ -337,13 +335,15 @@ fn hosts(text: &str) -> Vec<String> {
     let inputs = files(text);
     let fleet = load(&inputs, &Context::default());
     assert!(fleet.errors.is_empty() && fleet.warnings.is_empty(), "{}", show(&inputs, &fleet));
-    let apps = fleet.stacks.values().flat_map(|s| s.apps.iter().map(move |(name, app)| (s, name, app)));
-    let line = |(stack, name, app): (&std::sync::Arc<Stack>, &AppName, &Box<App>)| {
-        let hosts: Vec<_> =
-            app.hosts.iter().map(|(k, h)| format!("{}:{}{}", k.host, h.port, k.path)).collect();
-        format!("{}/{name} {:?} {}", stack.name, stack.records, hosts.join(" "))
-    };
-    apps.map(line).collect()
+    let mut lines = Vec::new();
+    for stack in fleet.stacks.values() {
+        for (name, app) in &stack.apps {
+            let hosts: Vec<_> =
+                app.hosts.iter().map(|(k, h)| format!("{}:{}{}", k.host, h.port, k.path)).collect();
+            lines.push(format!("{}/{name} {:?} {}", stack.name, stack.records, hosts.join(" ")));
+        }
+    }
+    lines
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn expected(key: &RecordKey, set: &SeenSet, zone: &ZoneId) -> Expected {
 }
 
 fn text(found: &Found) -> String {
-    let mut out = format!("{}", paint(BOLD, &found.host));
+    let mut out = paint(BOLD, &found.host);
     if let Some(zone) = &found.zone {
         out.push_str(&format!(
             "  {}",
