@@ -28,10 +28,10 @@ mod tsig;
 mod verify;
 mod zones;
 
+pub use berth_model::dns::TsigAlgo;
 pub use exchange::{Exchange, ExchangeError, Flow};
 pub use options::{Credential, Options, ProviderOptions, TsigKey};
 pub use sockets::{DnsSockets, system_resolvers};
-pub use tsig::TsigAlgo;
 pub use zones::Zones;
 
 /// Feeds every reader of answers; finds a panic, proves nothing else.

@@ -1,7 +1,6 @@
 //! How DNS is reached: who we are, the credentials, and where to ask.
 
-use crate::tsig::TsigAlgo;
-use berth_model::dns::Fqdn;
+use berth_model::dns::{Fqdn, TsigAlgo};
 use berth_model::ids::{CredentialName, Owner};
 use berth_model::{Secret, Time};
 use berth_wire::{Dice, KeySource, Observer};

@@ -2,6 +2,7 @@
 
 use crate::message::claims;
 use berth_model::Secret;
+use berth_model::dns::TsigAlgo;
 use data_encoding::BASE64;
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::tsig::{TsigAlgorithm, TsigError, signed_bitmessage_to_buf};
@@ -11,31 +12,6 @@ use hickory_proto::rr::{Name, TSigner};
 const FUDGE: u16 = 300;
 /// Messages of a transfer that may go unsigned in a row, as the standard has it, with some room.
 const UNSIGNED: usize = 100;
-
-/// The algorithm of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TsigAlgo {
-    /// `hmac-sha256`.
-    #[default]
-    Sha256,
-    /// `hmac-sha384`.
-    Sha384,
-    /// `hmac-sha512`.
-    Sha512,
-}
-
-impl TsigAlgo {
-    /// Reads `hmac-sha256` and its like. `None` for others, also for those that are broken (`hmac-md5`, `hmac-sha1`).
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().trim_end_matches('.') {
-            "hmac-sha256" => Some(TsigAlgo::Sha256),
-            "hmac-sha384" => Some(TsigAlgo::Sha384),
-            "hmac-sha512" => Some(TsigAlgo::Sha512),
-            _ => None,
-        }
-    }
-}
 
 /// A key.
 #[derive(Clone)]

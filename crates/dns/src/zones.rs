@@ -164,6 +164,17 @@ impl<T: Transport, E: Exchange + Clone> Zones<T, E> {
     }
 }
 
+impl<T: Transport, E: Exchange> Zones<T, E> {
+    /// The zones that each credential reaches now, or why they cannot be listed.
+    pub async fn reached(&self) -> Vec<(CredentialName, Result<Vec<Fqdn>, PortError>)> {
+        join_all(self.holders.iter().map(|holder| async move {
+            let listed = holder.list(MISSING).await;
+            (holder.name.clone(), listed.map(|()| holder.all().iter().map(|p| p.id.name.clone()).collect()))
+        }))
+        .await
+    }
+}
+
 /// Makes the provider of a credential.
 fn open<T: Transport, E: Exchange + Clone>(
     options: &Options,
@@ -175,11 +186,12 @@ fn open<T: Transport, E: Exchange + Clone>(
 ) -> Result<Any<T, E>, String> {
     let clock = || Arc::clone(&options.clock);
     let owner = || options.owner.clone();
+    let observer = options.observer.of(name.as_str()).unwrap_or_else(|| Arc::clone(&options.observer));
     let common = |key| Common {
         name: name.to_string(),
         key,
         dice: options.dice.clone(),
-        observer: Arc::clone(&options.observer),
+        observer: Arc::clone(&observer),
     };
     Ok(match provider {
         ProviderOptions::Hetzner { key, url } => {
@@ -209,7 +221,7 @@ fn open<T: Transport, E: Exchange + Clone>(
                 transfers,
                 clock: clock(),
                 dice: options.dice.clone(),
-                observer: Arc::clone(&options.observer),
+                observer: Arc::clone(&observer),
             };
             Any::Rfc2136(Rfc2136::new(options, exchange.clone())?)
         }

@@ -1,6 +1,6 @@
 //! `berth.yaml`: the daemon's own settings, after every `{env: …}` and `{file: …}` was followed.
 
-use crate::dns::{Fqdn, Ttl, VerifyMode, ZoneRules};
+use crate::dns::{Fqdn, TsigAlgo, Ttl, VerifyMode, ZoneRules};
 use crate::ids::{AppName, BackendName, CredentialName, Owner, ProjectName, StackName};
 use crate::secret::Secret;
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,13 +194,38 @@ pub enum DnsProvider {
     },
 }
 
+impl DnsProvider {
+    /// Its secret, if it has one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Credential> {
+        match self {
+            DnsProvider::Hetzner { key, .. }
+            | DnsProvider::Cloudflare { key, .. }
+            | DnsProvider::Hostinger { key, .. }
+            | DnsProvider::PowerDns { key, .. } => Some(key),
+            DnsProvider::Rfc2136 { key, .. } => key.as_ref().map(|k| &k.secret),
+        }
+    }
+
+    /// Its secret, to be told where relative paths begin.
+    pub fn secret_mut(&mut self) -> Option<&mut Credential> {
+        match self {
+            DnsProvider::Hetzner { key, .. }
+            | DnsProvider::Cloudflare { key, .. }
+            | DnsProvider::Hostinger { key, .. }
+            | DnsProvider::PowerDns { key, .. } => Some(key),
+            DnsProvider::Rfc2136 { key, .. } => key.as_mut().map(|k| &mut k.secret),
+        }
+    }
+}
+
 /// A key that signs DNS messages.
 #[derive(Debug, Clone)]
 pub struct TsigCredential {
     /// Its name, the same on both sides.
     pub name: String,
-    /// `hmac-sha256`, and so on.
-    pub algorithm: String,
+    /// Its algorithm.
+    pub algorithm: TsigAlgo,
     /// Its secret, in base64.
     pub secret: Credential,
 }

@@ -132,7 +132,7 @@ pub(super) fn fuzz(data: &[u8], zone: &Zone) {
     let id = data.get(..2).map_or(0, |b| u16::from(b[0]) << 8 | u16::from(b[1]));
     for signed in [false, true] {
         let secret = berth_model::Secret::new("c2VjcmV0");
-        let key = crate::tsig::Key::new("key", crate::tsig::TsigAlgo::Sha256, &secret).ok();
+        let key = crate::tsig::Key::new("key", berth_model::dns::TsigAlgo::Sha256, &secret).ok();
         let mut message = question(id, &name, Kind::AXFR, false, false);
         let chain = key.filter(|_| signed).and_then(|k| k.sign(&mut message, 0));
         let listing = Listing::new(berth_model::Time(0), Known::All);

@@ -16,6 +16,7 @@ mod look;
 mod mark;
 mod name;
 mod seen;
+mod tsig;
 pub mod txt;
 mod verify;
 mod wanted;
@@ -30,6 +31,7 @@ pub use mark::{
 };
 pub use name::Fqdn;
 pub use seen::{Known, SeenName, SeenSet, SeenValue, ZoneView};
+pub use tsig::TsigAlgo;
 pub use verify::{Asked, Expected, ServerAnswer, ServerSays, Verdict, Verification, Verified, VerifyMode};
 pub use wanted::{BadRecord, WantedSet};
 pub use zone::{

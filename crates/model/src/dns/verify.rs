@@ -139,6 +139,16 @@ impl ServerSays {
     pub fn is_right(&self) -> bool {
         matches!(self, ServerSays::Right { .. })
     }
+
+    /// How long its answer may be kept, in seconds, where it gave one.
+    #[must_use]
+    pub fn ttl(&self) -> Option<u32> {
+        match self {
+            ServerSays::Right { ttl } => *ttl,
+            ServerSays::Other { ttl, .. } => Some(*ttl),
+            _ => None,
+        }
+    }
 }
 
 /// In words: `answers 192.0.2.1`.
