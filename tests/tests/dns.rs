@@ -45,7 +45,7 @@ async fn records_come_before_the_app_and_go_after_it() {
         assert!(Rig::ready(&engine, "shop"), "{provider:?}: {}", rig.tell(&engine));
         assert_eq!(dns.ours(), records("shop"), "{provider:?}");
         let status = engine.status_of(&Key::parse("stack/shop").unwrap()).unwrap();
-        let ready = status.condition(ConditionType::DnsReady).unwrap();
+        let ready = status.condition(ConditionType::DNSReady).unwrap();
         assert_eq!((ready.status, ready.reason), (Status::True, Reason::RecordsVerified));
         assert_eq!(status.hosts.len(), 2);
         assert!(status.hosts.iter().all(|h| h.verified_at.is_some()), "{:?}", status.hosts);
@@ -133,7 +133,7 @@ async fn whatever_is_in_the_way_is_named_and_all_else_goes_on() {
         let theirs = dns.records();
         rig.files.insert("pair.yaml".into(), pair(""));
         let engine = for_a_while(&mut rig, 300).await;
-        let (status, got, message) = says(&engine, ConditionType::DnsReady);
+        let (status, got, message) = says(&engine, ConditionType::DNSReady);
         assert_eq!((status, got), (Status::False, reason), "{what}: {message}");
         assert!(message.contains(words), "{what}: {message}");
         assert!(message.starts_with("host web.z.test: "), "{what}: {message}");
@@ -172,13 +172,13 @@ async fn a_provider_that_is_away_takes_nothing_down() {
         rig.sim.clear_calls();
         let engine = for_a_while(&mut rig, 3_600).await;
         assert_eq!((rig.sim.dump(), dns.records()), before, "{provider:?}");
-        let (status, ..) = says(&engine, ConditionType::DnsReady);
+        let (status, ..) = says(&engine, ConditionType::DNSReady);
         assert_ne!(status, Status::False, "{provider:?}");
         // A new host waits, and is made by itself once the provider answers.
         drop(engine);
         rig.files.insert("pair.yaml".into(), pair(", new.z.test: {https: none}"));
         let engine = for_a_while(&mut rig, 300).await;
-        let (status, reason, message) = says(&engine, ConditionType::DnsReady);
+        let (status, reason, message) = says(&engine, ConditionType::DNSReady);
         assert_eq!((status, reason), (Status::Unknown, Reason::DnsUnavailable), "{provider:?}: {message}");
         assert!(message.contains("new.z.test") || message.contains("web.z.test"), "{message}");
         drop(engine);
@@ -286,7 +286,7 @@ async fn the_address_is_dokploys_where_the_settings_say_none() {
         if made {
             assert!(matches!(&dns.ours()[..], [one] if one.ends_with(address)), "{:?}", dns.ours());
         } else {
-            let (status, reason, message) = says(&engine, ConditionType::DnsReady);
+            let (status, reason, message) = says(&engine, ConditionType::DNSReady);
             assert_eq!((status, reason), (Status::False, Reason::AddressNotPublic), "{message}");
             assert!(message.contains(address) && message.contains("'address' of the backend"), "{message}");
             assert_eq!(apps(&rig), ["pair-job"]);
@@ -306,7 +306,7 @@ async fn a_wildcard_is_verified_and_not_written() {
             pair("").replace("  apps:", "  domain: {records: wildcard}\n  apps:"),
         );
         let engine = for_a_while(&mut rig, 120).await;
-        let (status, reason, message) = says(&engine, ConditionType::DnsReady);
+        let (status, reason, message) = says(&engine, ConditionType::DNSReady);
         assert_eq!((status, reason), (Status::False, Reason::RecordRefused), "{provider:?}: {message}");
         assert!(message.contains("no wildcard record of z.test"), "{message}");
         assert_eq!(apps(&rig), ["pair-job"], "{provider:?}");
@@ -318,7 +318,7 @@ async fn a_wildcard_is_verified_and_not_written() {
         let theirs = dns.records();
         let engine = rig.converge().await;
         assert!(Rig::ready(&engine, "pair"), "{provider:?}: {}", rig.tell(&engine));
-        assert_eq!(says(&engine, ConditionType::DnsReady).1, Reason::RecordsVerified);
+        assert_eq!(says(&engine, ConditionType::DNSReady).1, Reason::RecordsVerified);
         assert_eq!(dns.records(), theirs, "{provider:?}");
     }
 }
@@ -354,7 +354,7 @@ async fn many_records_at_once_are_held() {
     rig.files.insert("pair.yaml".into(), pair(""));
     let engine = for_a_while(&mut rig, 600).await;
     assert_eq!(dns.ours(), before);
-    let (status, reason, message) = says(&engine, ConditionType::DnsReady);
+    let (status, reason, message) = says(&engine, ConditionType::DNSReady);
     assert_eq!((status, reason), (Status::False, Reason::Held), "{message}");
     let [token] = &engine.zone_tokens()[..] else { panic!("{:?}", engine.zone_tokens()) };
     assert!(message.contains("12 of the 14 records") && message.contains(token), "{message}");

@@ -1,6 +1,7 @@
 //! The world that the engine works with in production: Dokploy over sockets, SQLite, the vault's ring, the system's
 //! clock and randomness. Wiring only: it decides nothing.
 
+use crate::dns::AllZones;
 use crate::state::AnyStore;
 use anyhow::{Context, Result, anyhow};
 use berth_dokploy::Dokploy;
@@ -31,6 +32,7 @@ impl World for Production {
     type Registry = ImageRegistry<Door>;
     type Clock = SystemClock;
     type Dice = SystemDice;
+    type Dns = AllZones;
 }
 
 /// The accounts by name.
@@ -214,6 +216,7 @@ pub async fn engine(
     late: &OnceLock<Arc<Metrics>>,
     store: AnyStore,
     door: Door,
+    dns: Option<AllZones>,
 ) -> Result<Arc<Engine<Production>>> {
     let probes = config.backends.iter().map(|(name, b)| (name.as_str(), &b.probe));
     let longest = config.backends.values().map(|b| b.timeout).max().unwrap_or_default();
@@ -223,8 +226,14 @@ pub async fn engine(
         backends: config
             .backends
             .iter()
-            .map(|(n, b)| (n.clone(), berth_engine::BackendOptions { check_registry: b.check_registry }))
+            .map(|(n, b)| {
+                (n.clone(), {
+                    let address = b.address.clone();
+                    berth_engine::BackendOptions { check_registry: b.check_registry, address }
+                })
+            })
             .collect(),
+        zones: config.dns.zones.clone(),
         intervals: config.intervals.clone(),
         // A run makes its calls one by one and waits for looks that it shares with others: many more runs than places
         // for calls keep the places full, and let looks be shared.
@@ -245,6 +254,7 @@ pub async fn engine(
         registry: ImageRegistry::new(door),
         clock: SystemClock,
         dice: SystemDice::new().context("the system gives no randomness")?,
+        dns,
     };
     let engine = Engine::<Production>::new(parts, options).await?;
     // Set once: the metrics are made with the engine.

@@ -84,7 +84,7 @@ pub(crate) fn gauges(state: &State, metrics: &Metrics) {
     metrics.dns_records.with_label_values(&["pending"]).set(number(all - verified));
     let mut counts = [0i64; REASONS.len()];
     for status in state.statuses.values() {
-        let found = status.condition(ConditionType::DnsReady).filter(|c| c.status != Status::True);
+        let found = status.condition(ConditionType::DNSReady).filter(|c| c.status != Status::True);
         if let Some(found) = found {
             let at = REASONS.iter().position(|(r, _)| *r == Some(found.reason)).unwrap_or(REASONS.len() - 1);
             counts[at] += 1;
@@ -266,7 +266,7 @@ pub(crate) fn condition(plan: &Plan, record: &Record) -> Option<(ConditionType, 
         .iter()
         .filter(|n| is_host(&n.what) && matches!(n.reason, Reason::RecordsPending | Reason::DnsUnavailable));
     let notes = notes.map(|n| (n.reason, format!("{}: {}", n.what, n.message)));
-    let is_ready = |status, reason, message| Some((ConditionType::DnsReady, status, reason, message));
+    let is_ready = |status, reason, message| Some((ConditionType::DNSReady, status, reason, message));
     let mut all = blocked.chain(notes);
     if let Some((reason, first)) = all.next() {
         let more = all.count();

@@ -313,7 +313,7 @@ impl<W: World> Engine<W> {
                     condition.status == Status::False || before.is_some_and(|b| b.status == Status::False)
                 }
                 ConditionType::CertificateReady => true,
-                ConditionType::DnsReady => {
+                ConditionType::DNSReady => {
                     condition.status == Status::False || before.is_some_and(|b| b.status == Status::False)
                 }
                 ConditionType::Reconciling => condition.reason == Reason::Retrying,
@@ -322,13 +322,13 @@ impl<W: World> Engine<W> {
             if turned && worth {
                 let warning = !(matches!(
                     condition.kind,
-                    ConditionType::Ready | ConditionType::Healthy | ConditionType::DnsReady
+                    ConditionType::Ready | ConditionType::Healthy | ConditionType::DNSReady
                 ) && condition.status == Status::True);
                 let lead = match condition.kind {
                     ConditionType::Ready => "Ready: ",
                     ConditionType::Stalled if condition.reason != Reason::RolledBack => "Stalled: ",
                     ConditionType::Healthy => "Healthy: ",
-                    ConditionType::DnsReady => "DNS: ",
+                    ConditionType::DNSReady => "DNS: ",
                     _ => "",
                 };
                 changes.push(self.event(

@@ -19,8 +19,7 @@ pub enum ConditionType {
     /// It answers its health check now.
     Healthy,
     /// The records of its hosts are answered by all servers of their zones. Present where Berth reaches the zones.
-    #[serde(rename = "DNSReady")]
-    DnsReady,
+    DNSReady,
     /// The certificates of its hosts are there and right. Present only where they are not, or soon will not be.
     CertificateReady,
     /// A field that `drift: report` names differs, or someone undoes a field. Present only while true.
