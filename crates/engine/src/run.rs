@@ -170,7 +170,10 @@ impl<W: World> Engine<W> {
                 Err(error) => return end(Plan::default(), desired, Some(error), did, false),
             };
             desired = compiled;
+            // Records come first, and many of one zone at once: they wait for no place.
+            let is_next = !plan.steps.iter().any(|s| matches!(s, Step::ChangeRecords { .. }));
             if place.is_none()
+                && is_next
                 && plan.steps.iter().any(|s| matches!(s, Step::CreateApp { .. }))
                 && let Some(making) = self.making.get(backend)
             {
