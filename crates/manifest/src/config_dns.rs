@@ -47,7 +47,12 @@ pub(crate) fn dns(given: Option<&At<RawDns>>, node: Option<&Node>, sink: &mut Si
             let help = "add one: credentials: {main: {hetzner: {key: {env: HETZNER_TOKEN}}}}";
             sink.error_help(zones.at, "there are zones and no credential that reaches them", help);
         }
-        dns.zones = self::zones(&zones.v, sink);
+        // Where each credential says its zones, and none was left out for a fault.
+        let all = dns.credentials.values().map(|c| c.zones.as_ref());
+        let narrowed: Option<Vec<_>> = all.collect();
+        let whole = !sink.failed() && !dns.credentials.is_empty();
+        let reached = narrowed.filter(|_| whole).map(|all| all.into_iter().flatten().collect());
+        dns.zones = self::zones(&zones.v, reached.as_ref(), sink);
     }
     dns.resolvers = sockets(given.v.resolvers.as_ref(), sink);
     dns.recursors = sockets(given.v.recursors.as_ref(), sink);
@@ -222,10 +227,21 @@ fn tsig(given: &At<RawTsig>, node: &Node, sink: &mut Sink) -> Option<TsigCredent
     Some(TsigCredential { name: name?, algorithm: algorithm?, secret: secret? })
 }
 
-fn zones(given: &Map<At<RawDnsZone>>, sink: &mut Sink) -> BTreeMap<Fqdn, DnsZone> {
+/// What is said of zones. `reached`: all that there can be, where that is known.
+fn zones(
+    given: &Map<At<RawDnsZone>>,
+    reached: Option<&BTreeSet<&Fqdn>>,
+    sink: &mut Sink,
+) -> BTreeMap<Fqdn, DnsZone> {
     let mut zones = BTreeMap::new();
     for (key, raw) in &given.0 {
         let name = zone_name(&key.text, key.at, sink);
+        if let Some(name) = &name
+            && reached.is_some_and(|all| !all.contains(name))
+        {
+            let help = "name it under 'zones' of a credential, or take it out here";
+            sink.warn(key.at, format!("no credential is for the zone {name}"), help);
+        }
         let resolved = zone(&raw.v, sink);
         if let Some(name) = name
             && zones.insert(name, resolved).is_some()

@@ -269,6 +269,21 @@ fn addresses() {
     }
 }
 
+/// A zone that no credential is for is told where each of them says its zones: else one may reach it.
+#[test]
+fn zones_that_nobody_reaches() {
+    let all = "  credentials:
+    a: {hetzner: {key: {env: TOKEN}}, zones: [a.test]}
+    b: {hetzner: {key: {env: TOKEN}}, zones: [b.test]}
+  zones: {a.test: {}, exmaple.com: {policy: sync}}
+";
+    let text = with_dns(all);
+    let (_, told) = read_config("berth.yaml", text.as_bytes(), &Given).unwrap();
+    insta::assert_snapshot!("dns_zone_of_nobody", render(&told, &("berth.yaml", text.as_bytes()), false));
+    let open = with_dns(&all.replace(", zones: [b.test]", ""));
+    assert!(read_config("berth.yaml", open.as_bytes(), &Given).unwrap().1.is_empty());
+}
+
 /// An address that only a network of one's own reaches is taken as it is written, and said.
 #[test]
 fn private_addresses() {
