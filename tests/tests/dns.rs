@@ -4,7 +4,9 @@
 use berth_engine::Engine;
 use berth_model::Key;
 use berth_model::condition::{ConditionType, Reason, Status};
-use berth_model::dns::{Policy, VerifyMode};
+use berth_model::dns::{Fqdn, Policy, VerifyMode};
+use berth_model::event::Request;
+use berth_ports::{Change, Store};
 use berth_sim::dns::{Mode, Provider, World};
 use berth_sim::{Fault, Rule};
 use berth_tests::{PROVIDERS, Rig, RigOptions, SimDns, TestWorld, ZONE, full};
@@ -365,4 +367,37 @@ async fn many_records_at_once_are_held() {
     assert!(reached, "{}", rig.tell(&engine));
     assert_eq!(dns.ours().len(), 2);
     dns.others_are_as_they_were();
+}
+
+/// What stands there exactly as wanted and has no mark is right, and not ours; asked for, it is taken over, and stays when
+/// the stack goes.
+#[tokio::test(start_paused = true)]
+async fn what_is_exactly_as_wanted_is_taken_over_when_somebody_asks() {
+    for provider in PROVIDERS {
+        let mut rig = rig(provider, 14);
+        let dns = dns(&rig);
+        dns.sim.with(|w| {
+            w.put(ZONE, "web", "A", 600, &["203.0.113.7"]);
+            w.put(ZONE, "web", "AAAA", 600, &["2001:db8::7"]);
+        });
+        let before = dns.records();
+        rig.files.insert("pair.yaml".into(), pair(""));
+        let engine = rig.converge().await;
+        assert!(Rig::ready(&engine, "pair"), "{provider:?}: {}", rig.tell(&engine));
+        assert_eq!(dns.records(), before, "{provider:?}: nobody asked");
+        drop(engine);
+        let host = Fqdn::new("web.z.test").unwrap();
+        let request = Request::Adopt { key: Key::parse("stack/pair").unwrap(), host };
+        rig.store.commit(vec![Change::Request { at: rig.now(), request }]).await.unwrap();
+        let engine = for_a_while(&mut rig, 60).await;
+        assert!(Rig::ready(&engine, "pair"), "{provider:?}: {}", rig.tell(&engine));
+        let marked: Vec<_> = dns.records().into_iter().filter(|r| r.contains("pair")).collect();
+        assert!(!marked.is_empty(), "{provider:?}: {:?}", dns.records());
+        drop(engine);
+        rig.files.clear();
+        drop(rig.converge().await);
+        let ours = ["web.z.test. A 203.0.113.7", "web.z.test. AAAA 2001:db8::7"];
+        assert_eq!(dns.ours(), ours, "{provider:?}");
+        assert!(!dns.records().iter().any(|r| r.contains("pair")), "{provider:?}: {:?}", dns.records());
+    }
 }

@@ -155,8 +155,8 @@ async fn talk(stream: TcpStream, first: &Served, second: &Served, names: &Names)
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let answer = match serde_json::from_str(&line) {
-            Ok(order) => match Value::as_str(&order["op"]) {
+        let answer = match serde_json::from_str::<Value>(&line) {
+            Ok(order) => match order["op"].as_str() {
                 Some("dns") => names.serve(&order).await.unwrap_or_else(|e| json!({"error": e.to_string()})),
                 Some("dns-counts") => names.counts(),
                 _ => obey(&order, first, second),

@@ -552,6 +552,26 @@ pub enum DnsCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Show what would be done about records, and what is in the way, with reads only.
+    ///
+    /// As 'berth plan', without what it says of everything else. Exit code 2 where there is anything to do.
+    #[command(after_help = "Examples:\n  berth dns plan\n  berth dns plan shop")]
+    Plan {
+        /// Only these (`NAME` or `stack/NAME`).
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take over the records of a host that stand there exactly as they are wanted, without a mark.
+    ///
+    /// They get Berth's mark and are kept right from then on. When the stack goes they stay, since they stood there
+    /// before. Records with other values are never taken over.
+    #[command(after_help = "Example:\n  berth dns adopt shop.example.com")]
+    Adopt {
+        #[arg(value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+    },
     /// List the zones that each credential of berth.yaml reaches, and what is to be known of them.
     ///
     /// Exit code 1 when something is an error.

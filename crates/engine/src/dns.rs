@@ -192,7 +192,9 @@ impl<W: World> Engine<W> {
             let lines = change.to_string();
             match result {
                 Ok(_) => {
-                    doing.record.dns.get_or_insert_default().ledger.settle(zone, change);
+                    let dns = doing.record.dns.get_or_insert_default();
+                    dns.ledger.settle(zone, change);
+                    dns.adopting.remove(&change.name);
                     doing.did.extend(lines.lines().map(|line| format!("record {line}")));
                 }
                 Err(error) => {

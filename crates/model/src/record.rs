@@ -12,7 +12,7 @@ use crate::stack::{Origin, compact};
 use crate::time::Time;
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The record of a stack or project.
@@ -60,6 +60,9 @@ pub struct DnsRecord {
     /// What every server was seen to answer, and when.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub verified: BTreeMap<RecordKey, Verified>,
+    /// Hosts whose records are to be taken over, as somebody asked, until they are.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub adopting: BTreeSet<Fqdn>,
     /// Since when records are waited for that not every server answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Time>,

@@ -9,8 +9,8 @@ use berth_model::condition::Reason;
 use berth_model::config::{Address, DnsZone};
 use berth_model::desired::{Desired, DesiredApp};
 use berth_model::dns::{
-    Asked, DnsHash, DnsRead, Expected, Fqdn, Ledger, Policy, RecordData, RecordKey, Trouble, Verdict,
-    Verification, Verified, WantedSet, ZoneChoice, ZoneId, ZoneRules, ZoneView,
+    Asked, DnsHash, DnsRead, Expected, Fqdn, Policy, RecordData, RecordKey, Trouble, Verdict, Verification,
+    Verified, WantedSet, ZoneChoice, ZoneId, ZoneRules, ZoneView,
 };
 use berth_model::ids::StackName;
 use berth_model::observed::Seen;
@@ -298,10 +298,10 @@ impl<'a> Planner<'a> {
         rules: ZoneRules,
         removing: bool,
     ) -> Judgement {
-        let none = Ledger::default();
-        let ledger = self.dns_record().map_or(&none, |dns| &dns.ledger);
+        let none = DnsRecord::default();
+        let DnsRecord { ledger, adopting: adopt, .. } = self.dns_record().unwrap_or(&none);
         let us = Us { owner: self.policy.owner, stack: self.input.stack, formerly };
-        dns::judge(view, &Ask { us, wanted, ledger, rules, removing })
+        dns::judge(view, &Ask { us, wanted, ledger, rules, adopt, removing })
     }
 
     /// What was learned, what is in the way, and what there is to say.

@@ -1,12 +1,17 @@
-//! `berth dns`: looks at zones and changes nothing. Here: what its commands share, and `berth dns zones`.
+//! `berth dns`: looks at zones and changes nothing; what it asks for, the daemon does. Here: what its commands share,
+//! `berth dns zones` and `berth dns adopt`.
 
 use super::doctor::{Section, text};
+use crate::app::{self, App};
 use crate::args::DnsCommand;
 use crate::dns::AllZones;
 use crate::out;
 use crate::settings::{self, Needs};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use berth_model::Key;
 use berth_model::dns::Fqdn;
+use berth_model::event::Request;
+use berth_model::stack::Stack;
 use berth_ports::{Dns, Finding, Preflight, Severity};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -15,8 +20,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// # Errors
-/// The settings cannot be read, or name no DNS credential.
+/// The settings or the state cannot be read, or name no DNS credential.
 pub async fn dns(given: Option<&Path>, command: DnsCommand) -> Result<ExitCode> {
+    match command {
+        DnsCommand::Verify { hosts, output } => super::verify::verify(&open(given)?, &hosts, output).await,
+        DnsCommand::Plan { names, output } => super::plan::records(given, names, output).await,
+        DnsCommand::Adopt { hosts } => adopt(given, hosts).await,
+        DnsCommand::Zones { output } => {
+            let found = all(&open(given)?).await;
+            let shown: Vec<Shown<'_>> = found.iter().map(Shown::from).collect();
+            out::data(output.output, &shown, || text(&sections(&found)))?;
+            let bad = found.iter().flat_map(|p| &p.findings).any(|f| f.severity == Severity::Error);
+            Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+    }
+}
+
+fn open(given: Option<&Path>) -> Result<AllZones> {
     let config = settings::load(given, Needs::All)?;
     let Some(zones) = crate::dns::zones(&config, None, &Arc::default())? else {
         bail!(
@@ -24,16 +44,31 @@ pub async fn dns(given: Option<&Path>, command: DnsCommand) -> Result<ExitCode> 
              dns: {{credentials: {{main: {{hetzner: {{key: {{env: HETZNER_TOKEN}}}}}}}}}}"
         );
     };
-    match command {
-        DnsCommand::Verify { hosts, output } => super::verify::verify(&zones, &hosts, output).await,
-        DnsCommand::Zones { output } => {
-            let found = all(&zones).await;
-            let shown: Vec<Shown<'_>> = found.iter().map(Shown::from).collect();
-            out::data(output.output, &shown, || text(&sections(&found)))?;
-            let bad = found.iter().flat_map(|p| &p.findings).any(|f| f.severity == Severity::Error);
-            Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-        }
+    Ok(zones)
+}
+
+async fn adopt(given: Option<&Path>, hosts: Vec<String>) -> Result<ExitCode> {
+    let app = App::to_look(given).await?;
+    let wanted = app::wanted(&app.inputs().await?, &app.config).0;
+    let mut requests = Vec::new();
+    for text in &hosts {
+        let host = Fqdn::new(text).with_context(|| format!("'{text}' is no host name"))?;
+        let has = |stack: &Stack| {
+            let mut all = stack.apps.values().flat_map(|a| a.hosts.keys());
+            all.any(|at| Fqdn::new(&at.host).is_ok_and(|h| h == host))
+        };
+        let Some(stack) = wanted.stacks.values().find(|s| has(s)) else {
+            bail!("no stack has the host {host}; its manifest comes first, then 'berth dns adopt {host}'");
+        };
+        requests.push(Request::Adopt { key: Key::Stack(stack.name.clone()), host });
     }
+    let (config, store, snapshot) = super::ask::open(given).await?;
+    super::ask::request(&config, &store, &snapshot, requests).await?;
+    anstream::eprintln!(
+        "asked to take over the records of {} where they stand exactly as wanted",
+        hosts.join(", ")
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 /// One credential, or one zone of it.

@@ -61,7 +61,10 @@ impl Stack {
     pub(crate) fn judge(&self, view: &ZoneView, wanted: &[WantedSet], removing: bool) -> Judgement {
         let (owner, formerly) = (Owner::new("prod").unwrap(), BTreeSet::new());
         let us = Us { owner: &owner, stack: &self.name, formerly: &formerly };
-        judge(view, &Ask { us, wanted, ledger: &self.ledger, rules: self.rules, removing })
+        judge(
+            view,
+            &Ask { us, wanted, ledger: &self.ledger, rules: self.rules, adopt: &BTreeSet::new(), removing },
+        )
     }
 
     /// Carries out what is judged; answers come in the order of the changes.

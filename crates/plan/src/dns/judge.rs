@@ -39,6 +39,8 @@ pub struct Ask<'a> {
     pub ledger: &'a Ledger,
     /// What may be done here.
     pub rules: ZoneRules,
+    /// Names at which it may be taken over what stands there exactly as wanted, whatever the rules say.
+    pub adopt: &'a BTreeSet<Fqdn>,
     /// The stack itself goes.
     pub removing: bool,
 }
@@ -518,7 +520,7 @@ impl<'a> AtName<'a> {
 
     /// Exactly what is wanted, without a mark that fits it.
     fn adopt(&mut self, wanted: &WantedSet, set: SeenSet, out: &mut Judgement) -> Result<(), Why> {
-        if self.ask.rules.adopt {
+        if self.ask.rules.adopt || self.ask.adopt.contains(self.name) {
             let adopted = set.data();
             return self.put(wanted, set, Owned { values: BTreeSet::new(), adopted, mark: None });
         }

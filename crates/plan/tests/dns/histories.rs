@@ -232,7 +232,7 @@ impl Story {
         let (owner, shop, formerly) = (owner(), stack("shop"), BTreeSet::<StackName>::new());
         let us = Us { owner: &owner, stack: &shop, formerly: &formerly };
         let before = (self.zone.view.clone(), self.origins.clone());
-        let ask = Ask { us, wanted, ledger: &self.ledger, rules, removing };
+        let ask = Ask { us, wanted, ledger: &self.ledger, rules, adopt: &BTreeSet::new(), removing };
         let first = judge(&self.zone.view, &ask);
         let ledger = self.ledger.clone();
         first.learn(&mut self.ledger);
@@ -269,11 +269,17 @@ impl Story {
         }
         self.untouched(&before, &first);
         self.settle_origins();
-        let again = judge(&self.zone.view, &Ask { us, wanted, ledger: &self.ledger, rules, removing });
+        let again = judge(
+            &self.zone.view,
+            &Ask { us, wanted, ledger: &self.ledger, rules, adopt: &BTreeSet::new(), removing },
+        );
         assert!(again.changes.is_empty(), "not silent:\n{}", again.changes[0]);
         let mut learned = self.ledger.clone();
         again.learn(&mut learned);
-        let third = judge(&self.zone.view, &Ask { us, wanted, ledger: &learned, rules, removing });
+        let third = judge(
+            &self.zone.view,
+            &Ask { us, wanted, ledger: &learned, rules, adopt: &BTreeSet::new(), removing },
+        );
         assert!(third.changes.is_empty() && third.learned.is_empty(), "{:?}", third.learned);
         self.ledger = learned;
         if removing {

@@ -43,7 +43,10 @@ impl<'a> Case<'a> {
         let us = Us { owner: &owner, stack: &shop, formerly: &formerly };
         let rules = ZoneRules { policy: self.policy, adopt: self.adopt };
         let ledger = &self.ledger;
-        judge(&zone.view, &Ask { us, wanted: self.wanted, ledger, rules, removing: self.removing })
+        judge(
+            &zone.view,
+            &Ask { us, wanted: self.wanted, ledger, rules, adopt: &BTreeSet::new(), removing: self.removing },
+        )
     }
 
     /// Changes, then what is blocked, then notes: a line each.
