@@ -4,6 +4,7 @@ use crate::canon::{canon, differences};
 use crate::full::{full, full_with};
 use crate::rig::{Rig, RigOptions};
 use berth_sim::Behaviour;
+use berth_sim::dns::Provider;
 use berth_store::Memory;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub struct Change {
     pub name: &'static str,
     from: Files,
     to: Files,
+    dns: Option<Provider>,
 }
 
 /// How a change ends where nothing goes wrong.
@@ -27,6 +29,8 @@ pub struct Reference {
     pub calls: u64,
     /// Commits that it took.
     pub commits: u64,
+    /// The records of the zone, where there is one.
+    pub records: Vec<String>,
 }
 
 fn files(text: Option<String>) -> Files {
@@ -70,12 +74,22 @@ impl Change {
             "delete" => ("delete", Some(full("shop")), None),
             other => panic!("no change is called {other}"),
         };
-        Self { name, from: files(from), to: files(to) }
+        Self { name, from: files(from), to: files(to), dns: None }
+    }
+
+    /// The same in a zone at this provider, whose records are part of it.
+    #[must_use]
+    pub fn with_dns(mut self, provider: Provider) -> Self {
+        for text in self.from.values_mut().chain(self.to.values_mut()) {
+            *text = text.replace(".shop.test", &format!(".shop.{}", crate::dns::ZONE));
+        }
+        self.dns = Some(provider);
+        self
     }
 
     /// A world at rest before the change, whose files ask for it, and the store as it was until then.
     pub async fn begin(&self) -> (Rig, Memory) {
-        let mut rig = Rig::new(RigOptions::seed(7));
+        let mut rig = Rig::new(RigOptions { dns: self.dns, ..RigOptions::seed(7) });
         rig.sim.set_image("registry.sim/shop/api:bad", Behaviour::Crash);
         rig.foreign().await;
         rig.files = self.from.clone();
@@ -94,7 +108,8 @@ impl Change {
         let (engine, reached) = rig.run_until(Duration::from_secs(3600), None, |e, _| e.at_rest()).await;
         assert!(reached, "{} where nothing goes wrong:\n{}", self.name, rig.tell(&engine));
         let (calls, commits) = (rig.crashes.calls(), rig.crashes.commits());
-        Reference { world: canon(&rig.sim.dump()), calls, commits }
+        let records = rig.dns.as_ref().map(|dns| dns.records()).unwrap_or_default();
+        Reference { world: canon(&rig.sim.dump()), calls, commits, records }
     }
 }
 

@@ -94,6 +94,7 @@ pub struct Crashes(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     plan: Mutex<Option<Crash>>,
+    lives: AtomicU64,
     calls: AtomicU64,
     /// Commits by number, from 0, that do not just happen.
     bad_commits: Mutex<Vec<(u64, AtCommit)>>,
@@ -111,11 +112,17 @@ impl Crashes {
     /// A new life: calls count from 0, and the next crash is this one.
     pub fn arm(&self, crash: Option<Crash>) {
         *self.0.plan.lock().unwrap() = crash;
+        self.0.lives.fetch_add(1, Ordering::SeqCst);
         self.0.calls.store(0, Ordering::SeqCst);
         self.0.commits.store(0, Ordering::SeqCst);
         *self.0.bad_commits.lock().unwrap() = std::mem::take(&mut *self.0.next_commits.lock().unwrap());
         self.0.at_commit.store(false, Ordering::SeqCst);
         self.0.dead.store(false, Ordering::SeqCst);
+    }
+
+    /// Which life it is.
+    pub(crate) fn life(&self) -> u64 {
+        self.0.lives.load(Ordering::SeqCst)
     }
 
     /// Calls of this life so far.

@@ -5,6 +5,7 @@
 mod canon;
 mod change;
 mod crash;
+mod dns;
 mod full;
 mod rig;
 mod spec;
@@ -13,6 +14,7 @@ mod world;
 pub use canon::{canon, differences};
 pub use change::{Change, Reference, settle};
 pub use crash::{AtCommit, Crash, Crashes, Moment};
+pub use dns::{PROVIDERS, SimDns, TestDns, ZONE};
 pub use full::{full, full_with};
 pub use rig::{Rig, RigOptions, START};
 pub use spec::{RandomStack, Walk};

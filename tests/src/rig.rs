@@ -1,15 +1,19 @@
 //! A rig: one simulated server, one store, and a daemon that can be started, killed and started again.
 
 use crate::crash::{Crash, Crashes};
+use crate::dns::SimDns;
 use crate::world::{Seeded, SimClock, SimProber, SimRegistry, SimTransport, TestWorld};
 use berth_dokploy::Dokploy;
 use berth_engine::{BackendOptions, Engine, Identity, Options, Parts};
 use berth_manifest::{Context, Input};
-use berth_model::config::Intervals;
+use berth_model::config::{Address, DnsZone, Intervals};
+use berth_model::dns::Fqdn;
+use berth_model::event::Request;
 use berth_model::ids::{BackendName, Key, Owner, StackName};
 use berth_model::{Secret, Time};
-use berth_ports::{Trust, Wanted};
+use berth_ports::{Change, Store, Trust, Wanted};
 use berth_sim::Sim;
+use berth_sim::dns::Provider;
 use berth_store::{Memory, Verdict};
 use berth_vault::Ring;
 use berth_wire::FixedKey;
@@ -30,13 +34,28 @@ pub struct RigOptions {
     pub sim: berth_sim::Options,
     /// Times of the daemon.
     pub intervals: Intervals,
+    /// A zone at this provider, which the daemon has a credential for.
+    pub dns: Option<Provider>,
+    /// What differs in that zone from the defaults.
+    pub zone: DnsZone,
+    /// Where records lead.
+    pub address: Option<Address>,
 }
 
 impl RigOptions {
     /// The usual rig, from a seed.
     pub fn seed(seed: u64) -> Self {
         let sim = berth_sim::Options { seed, epoch: jiff_at(START), ..Default::default() };
-        Self { seed, sim, intervals: Intervals::default() }
+        let v4 = std::net::Ipv4Addr::new(203, 0, 113, 7);
+        let v6 = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+        Self {
+            seed,
+            sim,
+            intervals: Intervals::default(),
+            dns: None,
+            zone: DnsZone::default(),
+            address: Some(Address::Ip { v4: Some(v4), v6: Some(v6) }),
+        }
     }
 }
 
@@ -48,6 +67,8 @@ fn jiff_at(time: Time) -> jiff::Timestamp {
 pub struct Rig {
     /// The server.
     pub sim: Sim,
+    /// Its DNS, where there is one.
+    pub dns: Option<SimDns>,
     /// How often the registry was asked.
     pub looked_up: Arc<std::sync::atomic::AtomicU64>,
     /// How often hosts were asked from outside.
@@ -60,6 +81,8 @@ pub struct Rig {
     pub files: BTreeMap<String, String>,
     /// What a source asks to be removed, where one can.
     pub removed: Option<BTreeSet<Key>>,
+    /// Somebody is there who confirms whatever a guard over records holds.
+    pub confirms: bool,
     /// Which app the daemon is.
     pub identity: Identity,
     /// What was committed, in short.
@@ -73,14 +96,17 @@ impl Rig {
     /// A new world. Call it inside a runtime with paused time.
     pub fn new(options: RigOptions) -> Self {
         let sim = Sim::new(options.sim.clone());
+        let dns = options.dns.map(|provider| SimDns::new(provider, options.seed));
         let rig = Self {
             sim,
+            dns,
             looked_up: Arc::default(),
             probed: Arc::default(),
             store: Memory::new(START),
             crashes: Crashes::default(),
             files: BTreeMap::new(),
             removed: None,
+            confirms: false,
             identity: Identity::default(),
             log: Arc::default(),
             options,
@@ -175,10 +201,17 @@ impl Rig {
             registry: SimRegistry(self.sim.clone(), self.looked_up.clone()),
             clock: SimClock { base: START, start },
             dice: Seeded::new(seed),
+            dns: self.dns.as_ref().map(|dns| dns.zones(&self.crashes, &owner, start, seed)),
         };
+        let zone = Fqdn::new(crate::dns::ZONE).unwrap();
         let options = Options {
             owner,
-            backends: [(main, BackendOptions { check_registry: true })].into(),
+            backends: [(
+                main,
+                BackendOptions { check_registry: true, address: self.options.address.clone() },
+            )]
+            .into(),
+            zones: [(zone, self.options.zone.clone())].into(),
             intervals: self.options.intervals.clone(),
             runs: 32,
             makes: 8,
@@ -210,12 +243,27 @@ impl Rig {
                 tokio::select! {
                     () = &mut run => break,
                     () = self.crashes.died() => break,
-                    () = tokio::time::sleep_until(step) => reached = done(&engine, &self.sim),
+                    () = tokio::time::sleep_until(step) => {
+                        let asked = self.confirms && self.confirm(&engine).await;
+                        reached = !asked && done(&engine, &self.sim);
+                    }
                 }
             }
             reached
         };
         (engine, reached)
+    }
+
+    /// Confirms what a guard over records holds, if it holds anything.
+    async fn confirm(&self, engine: &Engine<TestWorld>) -> bool {
+        let tokens = engine.zone_tokens();
+        let is_held = !tokens.is_empty();
+        for token in tokens {
+            let request = Request::Confirm { token };
+            // While the store takes nothing, it is asked again later.
+            let _ = self.store.commit(vec![Change::Request { at: self.now(), request }]).await;
+        }
+        is_held
     }
 
     /// The task of this service that runs, waited for until there is one.

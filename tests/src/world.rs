@@ -26,6 +26,7 @@ impl World for TestWorld {
     type Registry = SimRegistry;
     type Clock = SimClock;
     type Dice = Seeded;
+    type Dns = crate::dns::TestDns;
 }
 
 /// Calls into the simulator, with crashes.

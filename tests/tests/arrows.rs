@@ -16,6 +16,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("engine", Some(&["model", "plan", "ports"])),
     ("wire", Some(&["model", "ports"])),
     ("dokploy", Some(&["model", "ports", "wire"])),
+    ("dns", Some(&["model", "ports", "wire"])),
     ("store", Some(&["model", "ports"])),
     ("source", Some(&["model", "manifest", "ports"])),
     ("vault", Some(&["model", "ports"])),

@@ -40,6 +40,9 @@ pub(crate) struct StackView {
     conditions: Vec<ConditionView>,
     /// Its apps.
     apps: Vec<AppView>,
+    /// The hosts whose DNS records were written for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<HostView>,
     /// Where it is asked for: `row`, or a file and line of the daemon's directory.
     manifest: Option<String>,
     /// When any of this last changed.
@@ -84,6 +87,22 @@ pub(crate) struct AppView {
     /// What is on it and not managed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unmanaged: Vec<String>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Host)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HostView {
+    /// The host.
+    host: String,
+    /// The zone that holds its records.
+    zone: String,
+    /// What they say.
+    #[schema(example = json!(["A 203.0.113.7"]))]
+    records: Vec<String>,
+    /// When every server of the zone was last seen to answer them all.
+    #[schema(format = DateTime)]
+    verified_at: Option<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -178,6 +197,16 @@ impl StackView {
                     service: a.service.as_ref().map(ToString::to_string),
                     current: !late && a.live.is_some() && a.live == a.hash,
                     unmanaged: a.unmanaged.clone(),
+                })
+                .collect(),
+            hosts: status
+                .iter()
+                .flat_map(|s| &s.hosts)
+                .map(|h| HostView {
+                    host: h.host.to_string(),
+                    zone: h.zone.to_string(),
+                    records: h.records.iter().map(|r| format!("{r:?}")).collect(),
+                    verified_at: h.verified_at.map(instant),
                 })
                 .collect(),
             manifest,

@@ -33,6 +33,8 @@ enum What {
     Startup(Size),
     /// Rows are changed: how long until the first call, how long where no notification tells, and what idle rows cost.
     RowToCall(Size),
+    /// Records of many hosts: what passes call while nothing changes, and what many new hosts of one zone cost.
+    DnsSteady(Size),
     /// Changing stacks and a hanging account keep nobody waiting.
     Fairness,
     /// Serves the simulator; the workloads start it themselves.
@@ -67,6 +69,7 @@ async fn main() -> Result<ExitCode> {
         What::Noop(size) => work::noop::run(size.or(500)).await?,
         What::Startup(size) => work::startup::run(size.or(10_000)).await?,
         What::RowToCall(size) => work::row_to_call::run(size.or(10_000)).await?,
+        What::DnsSteady(size) => work::dns_steady::run(size.or(500)).await?,
         What::Fairness => work::fairness::run().await?,
     };
     println!("{}", report.line());

@@ -1,18 +1,18 @@
 //! The simulator as a process of its own: the API, the proxy, and a control port that takes a JSON line and answers
 //! with one.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, Request, Response, StatusCode, Version};
-use berth_sim::{CallRecord, Options, Row, Sim};
+use berth_sim::{CallRecord, Options, Row, Sim, dns};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,10 +46,11 @@ pub(crate) async fn run() -> Result<()> {
         "key": first.sim.owner_key(), "second_key": second.sim.owner_key(),
     });
     println!("{hello}");
+    let names = Arc::new(Names::default());
     loop {
         let (stream, _) = control.accept().await.context("the control port")?;
-        let (first, second) = (first.clone(), second.clone());
-        tokio::spawn(async move { talk(stream, &first, &second).await });
+        let (first, second, names) = (first.clone(), second.clone(), names.clone());
+        tokio::spawn(async move { talk(stream, &first, &second, &names).await });
     }
 }
 
@@ -115,12 +116,51 @@ fn status(code: StatusCode) -> Response<Body> {
     response
 }
 
-async fn talk(stream: TcpStream, first: &Served, second: &Served) {
+/// DNS, once it was ordered.
+#[derive(Default)]
+struct Names(OnceLock<dns::Sim>);
+
+impl Names {
+    /// Zones at one provider, whose API is served from now on.
+    async fn serve(&self, order: &Value) -> Result<Value> {
+        let provider = match order["provider"].as_str() {
+            Some("cloudflare") => dns::Provider::Cloudflare,
+            Some("powerdns") => dns::Provider::PowerDns,
+            other => bail!("no provider {other:?}"),
+        };
+        let sim = dns::Sim::new(dns::Options { epoch: jiff::Timestamp::now(), ..dns::Options::default() });
+        let mut token = String::new();
+        for zone in order["zones"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            token = sim.zone(provider, zone);
+        }
+        let (listener, port) = bind().await?;
+        let latency = Duration::from_millis(order["ms"].as_u64().unwrap_or(0));
+        tokio::spawn(dns::serve(sim.clone(), provider, listener, latency, CancellationToken::new()));
+        ensure!(self.0.set(sim).is_ok(), "DNS was ordered before");
+        Ok(json!({"port": port, "token": token}))
+    }
+
+    /// Calls since the last look, by procedure and by whether they change anything.
+    fn counts(&self) -> Value {
+        let Some(sim) = self.0.get() else {
+            return json!({});
+        };
+        let calls = sim.calls();
+        sim.clear_calls();
+        counts(&calls, 0)
+    }
+}
+
+async fn talk(stream: TcpStream, first: &Served, second: &Served, names: &Names) {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let answer = match serde_json::from_str(&line) {
-            Ok(order) => obey(&order, first, second),
+        let answer = match serde_json::from_str::<Value>(&line) {
+            Ok(order) => match order["op"].as_str() {
+                Some("dns") => names.serve(&order).await.unwrap_or_else(|e| json!({"error": e.to_string()})),
+                Some("dns-counts") => names.counts(),
+                _ => obey(&order, first, second),
+            },
             Err(error) => json!({"error": error.to_string()}),
         };
         if write.write_all(format!("{answer}\n").as_bytes()).await.is_err() {

@@ -88,6 +88,21 @@ impl Stage {
         self.write_settings(times, two_accounts, "{directory: stacks}", "{sqlite: berth.db}")
     }
 
+    /// Writes `berth.yaml` with a DNS credential, and zones whose provider is believed.
+    pub(crate) fn settings_with_dns(&self, times: Times, dns: &Dns<'_>) -> Result<()> {
+        self.secret("dns.key", dns.token)?;
+        self.settings(times, false)?;
+        let path = self.path().join("berth.yaml");
+        let text = std::fs::read_to_string(&path)?;
+        let text = text.replace("checkRegistry: false", "checkRegistry: false, address: {ipv4: 203.0.113.7}");
+        let zones: String =
+            dns.zones.iter().map(|zone| format!("    {zone}: {{verify: provider}}\n")).collect();
+        let url = format!("http://127.0.0.1:{}", dns.port);
+        let credential = format!("{{{}: {{key: {{file: dns.key}}, url: \"{url}\"}}}}", dns.provider);
+        std::fs::write(path, format!("{text}dns:\n  credentials:\n    it: {credential}\n  zones:\n{zones}"))?;
+        Ok(())
+    }
+
     fn write_settings(&self, times: Times, two_accounts: bool, source: &str, state: &str) -> Result<()> {
         let proxy = port(&self.hello, "proxy")?;
         let account = |name: &str, port: u16, key: &str| {
@@ -184,11 +199,19 @@ impl Stage {
     }
 }
 
-fn port(hello: &Value, name: &str) -> Result<u16> {
+pub(crate) fn port(hello: &Value, name: &str) -> Result<u16> {
     hello[name]
         .as_u64()
         .and_then(|p| u16::try_from(p).ok())
         .with_context(|| format!("the simulator has no {name}"))
+}
+
+/// DNS of a stage.
+pub(crate) struct Dns<'a> {
+    pub(crate) provider: &'a str,
+    pub(crate) port: u16,
+    pub(crate) token: &'a str,
+    pub(crate) zones: &'a [String],
 }
 
 /// The name of a stack.

@@ -38,7 +38,8 @@ impl App {
     /// A part cannot be made.
     pub async fn new(config: Config, store: AnyStore, door: Door, held: Option<&Held>) -> Result<Arc<Self>> {
         let (platforms, late) = world::platforms(&config, held)?;
-        let engine = world::engine(&config, platforms.clone(), &late, store.clone(), door).await?;
+        let dns = crate::dns::zones(&config, held, &late)?;
+        let engine = world::engine(&config, platforms.clone(), &late, store.clone(), door, dns).await?;
         let unread = Mutex::new(Some("the manifests were not read yet".to_owned()));
         Ok(Arc::new(Self { config, engine, platforms, store, unread }))
     }

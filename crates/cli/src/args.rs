@@ -76,6 +76,7 @@ pub enum Command {
     Token(Token),
     Audit(Audit),
     Schema(Schema),
+    Dns(Dns),
     Doctor(Doctor),
     /// Bring the state's database up to date. A daemon does so when it starts; this is for those who do it apart.
     #[command(after_help = "Examples:\n  berth migrate --config /etc/berth/berth.yaml")]
@@ -526,6 +527,59 @@ pub struct Schema {
 pub enum SchemaOf {
     Manifest,
     Config,
+}
+
+/// Look at DNS: which zones are reached, what stands in them, what servers answer. Changes nothing.
+#[derive(Debug, Args)]
+pub struct Dns {
+    #[command(subcommand)]
+    pub command: DnsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DnsCommand {
+    /// Show what stands at these names, whose it is, and what every server answers.
+    ///
+    /// Asks the zone's provider first, then every authoritative server, each on its own, and only where all of them
+    /// are right the recursors of berth.yaml: one that is asked too early remembers that there is nothing. Exit code 0
+    /// only if all servers answer what the provider shows.
+    #[command(
+        after_help = "Examples:\n  berth dns verify shop.example.com\n  berth dns verify shop.example.com api.example.com -o json"
+    )]
+    Verify {
+        #[arg(value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show what would be done about records, and what is in the way, with reads only.
+    ///
+    /// As 'berth plan', without what it says of everything else. Exit code 2 where there is anything to do.
+    #[command(after_help = "Examples:\n  berth dns plan\n  berth dns plan shop")]
+    Plan {
+        /// Only these (`NAME` or `stack/NAME`).
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take over the records of a host that stand there exactly as they are wanted, without a mark.
+    ///
+    /// They get Berth's mark and are kept right from then on. When the stack goes they stay, since they stood there
+    /// before. Records with other values are never taken over.
+    #[command(after_help = "Example:\n  berth dns adopt shop.example.com")]
+    Adopt {
+        #[arg(value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+    },
+    /// List the zones that each credential of berth.yaml reaches, and what is to be known of them.
+    ///
+    /// Exit code 1 when something is an error.
+    #[command(after_help = "Example:\n  berth dns zones")]
+    Zones {
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 /// Look for what would keep Berth from working: settings, files, keys, servers, names, orphans.

@@ -4,6 +4,7 @@ pub mod app;
 pub mod args;
 pub mod cmd;
 pub mod demo;
+pub mod dns;
 pub mod front;
 pub mod given;
 pub mod lead;
@@ -79,6 +80,7 @@ pub async fn run(cli: args::Cli) -> anyhow::Result<ExitCode> {
         Command::Schema(args) => cmd::validate::schema(args),
         Command::Migrate => cmd::serve::migrate(config).await,
         Command::Healthcheck => cmd::serve::healthcheck(config).await,
+        Command::Dns(args) => cmd::dns::dns(config, args.command).await,
         Command::Doctor(args) => cmd::doctor::doctor(config, args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Completions(args) => cmd::validate::completions(args),

@@ -3,7 +3,7 @@
 
 use crate::Told;
 use anyhow::{Result, bail};
-use berth_manifest::{Lookup, load_config};
+use berth_manifest::{Diagnostic, Lookup, read_config};
 use berth_model::config::{Config, CredentialSource, StatePlace};
 use std::path::{Path, PathBuf};
 
@@ -62,28 +62,44 @@ pub fn load(given: Option<&Path>, needs: Needs) -> Result<Config> {
         Ok(text) => text,
         Err(e) => bail!("the settings {} cannot be read: {e}; name others with --config", path.display()),
     };
-    read(&path, &text, needs).map_err(|errors| {
-        let source = (path.display().to_string(), text);
-        let shown = berth_manifest::render(&errors, &(source.0.as_str(), source.1.as_slice()), true);
-        anstream::eprint!("{shown}");
-        Told.into()
-    })
+    let file = path.display().to_string();
+    let tell = |told: &[Diagnostic]| {
+        anstream::eprint!("{}", berth_manifest::render(told, &(file.as_str(), text.as_slice()), true));
+    };
+    match read_all(&path, &text, needs) {
+        Ok((config, odd)) => {
+            // Who only looks at the state is not told again.
+            if needs == Needs::All && !odd.is_empty() {
+                tell(&odd);
+            }
+            Ok(config)
+        }
+        Err(errors) => {
+            tell(&errors);
+            Err(Told.into())
+        }
+    }
 }
 
 /// Reads settings from a text.
 ///
 /// # Errors
 /// Every fault.
-pub fn read(path: &Path, text: &[u8], needs: Needs) -> Result<Config, Vec<berth_manifest::Diagnostic>> {
+pub fn read(path: &Path, text: &[u8], needs: Needs) -> Result<Config, Vec<Diagnostic>> {
+    read_all(path, text, needs).map(|(config, _)| config)
+}
+
+/// As [`read`], with what is odd and no fault.
+fn read_all(path: &Path, text: &[u8], needs: Needs) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
     let file = path.display().to_string();
     let strict = System { base: base.clone(), lenient: false };
-    let config = match load_config(&file, text, &strict) {
-        Ok(config) => config,
+    let (config, odd) = match read_config(&file, text, &strict) {
+        Ok(read) => read,
         Err(errors) if needs == Needs::All => return Err(errors),
         Err(errors) => {
             let lenient = System { base: base.clone(), lenient: true };
-            let config = load_config(&file, text, &lenient).ok();
+            let read = read_config(&file, text, &lenient).ok();
             let known = |p: &Path| !p.to_string_lossy().contains(NOT_HERE);
             let there = |c: &Config| {
                 c.directory.as_deref().is_none_or(known)
@@ -92,10 +108,10 @@ pub fn read(path: &Path, text: &[u8], needs: Needs) -> Result<Config, Vec<berth_
                         StatePlace::Postgres(url) => url.value.expose() != NOT_HERE,
                     }
             };
-            config.filter(there).ok_or(errors)?
+            read.filter(|(config, _)| there(config)).ok_or(errors)?
         }
     };
-    Ok(absolute(config, &base))
+    Ok((absolute(config, &base), odd))
 }
 
 fn absolute(mut config: Config, base: &Path) -> Config {
@@ -112,7 +128,8 @@ fn absolute(mut config: Config, base: &Path) -> Config {
         StatePlace::Postgres(url) => Some(url),
     };
     let credentials = config.backends.values_mut().map(|b| &mut b.key).chain([&mut config.vault]);
-    for credential in credentials.chain(database) {
+    let dns = config.dns.credentials.values_mut().filter_map(|c| c.provider.secret_mut());
+    for credential in credentials.chain(dns).chain(database) {
         if let CredentialSource::File(path) = &mut credential.from {
             *path = base.join(&*path);
         }

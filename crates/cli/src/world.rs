@@ -1,12 +1,13 @@
 //! The world that the engine works with in production: Dokploy over sockets, SQLite, the vault's ring, the system's
 //! clock and randomness. Wiring only: it decides nothing.
 
+use crate::dns::AllZones;
 use crate::state::AnyStore;
 use anyhow::{Context, Result, anyhow};
 use berth_dokploy::Dokploy;
 use berth_engine::{Engine, Identity, Metrics, Parts};
 use berth_model::Time;
-use berth_model::config::{Config, CredentialSource};
+use berth_model::config::{Config, Credential, CredentialSource};
 use berth_ports::{Clock, World};
 use berth_store::Held;
 use berth_vault::{Ring, SystemDice};
@@ -31,6 +32,7 @@ impl World for Production {
     type Registry = ImageRegistry<Door>;
     type Clock = SystemClock;
     type Dice = SystemDice;
+    type Dns = AllZones;
 }
 
 /// The accounts by name.
@@ -78,17 +80,30 @@ impl Transport for Door {
     }
 }
 
-/// The way to Dokploy: shut as soon as another daemon may lead.
+/// The way to Dokploy, and to whoever else changes something for us: shut as soon as another daemon may lead.
 pub struct Guarded {
     sockets: Sockets,
     /// `None` where nobody else can lead.
     held: Option<Held>,
 }
 
+/// Why nothing is sent any more.
+pub const SHUT: &str = "this daemon does not lead any more";
+
+impl Guarded {
+    /// Shut with this lead; open for ever where nobody else can lead.
+    ///
+    /// # Errors
+    /// The TLS set-up of the system is broken.
+    pub fn new(held: Option<&Held>) -> Result<Self> {
+        Ok(Self { sockets: sockets()?, held: held.cloned() })
+    }
+}
+
 impl Transport for Guarded {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
         if self.held.as_ref().is_some_and(|held| !held.may_call()) {
-            return Err(TransportError::NotSent("this daemon does not lead any more".to_owned()));
+            return Err(TransportError::NotSent(SHUT.to_owned()));
         }
         self.sockets.send(request).await
     }
@@ -107,6 +122,14 @@ pub fn sockets() -> Result<Sockets> {
 pub struct Counting {
     backend: String,
     metrics: Arc<OnceLock<Arc<Metrics>>>,
+}
+
+impl Counting {
+    /// Under this label.
+    #[must_use]
+    pub fn under(backend: String, late: &Arc<OnceLock<Arc<Metrics>>>) -> Self {
+        Self { backend, metrics: late.clone() }
+    }
 }
 
 impl Observer for Counting {
@@ -128,6 +151,15 @@ impl Observer for Counting {
     }
 }
 
+/// A key that is read again when its file changes.
+#[must_use]
+pub fn key(credential: &Credential) -> Arc<dyn KeySource> {
+    match &credential.from {
+        CredentialSource::Env(_) => Arc::new(FixedKey(credential.value.clone())),
+        CredentialSource::File(path) => Arc::new(KeyFile::new(path)),
+    }
+}
+
 /// The accounts of the settings, and where their counts go once there is an engine. They are called only while the lead
 /// is held, if there is one.
 ///
@@ -137,19 +169,21 @@ pub fn platforms(config: &Config, held: Option<&Held>) -> Result<(Platforms, Arc
     let late: Arc<OnceLock<Arc<Metrics>>> = Arc::default();
     let mut platforms = Platforms::new();
     for (name, backend) in &config.backends {
-        let key: Arc<dyn KeySource> = match &backend.key.from {
-            CredentialSource::Env(_) => Arc::new(FixedKey(backend.key.value.clone())),
-            CredentialSource::File(path) => Arc::new(KeyFile::new(path)),
-        };
+        let key = key(&backend.key);
         let clock = Arc::new(crate::out::now);
         let mut options =
             berth_dokploy::Options::new(name.as_str(), config.owner.clone(), &backend.url, key, clock);
         options.limits.in_flight = backend.in_flight;
         options.limits.timeout = backend.timeout;
         options.domain_writes = backend.domain_writes;
+<<<<<<< HEAD
         options.aside = true;
         options.observer = Arc::new(Counting { backend: name.to_string(), metrics: late.clone() });
         let platform = Dokploy::new(options, Guarded { sockets: sockets()?, held: held.cloned() })
+=======
+        options.observer = Arc::new(Counting::under(name.to_string(), &late));
+        let platform = Dokploy::new(options, Guarded::new(held)?)
+>>>>>>> wip-dns
             .map_err(|e| anyhow!("{e}; see 'backends' in berth.yaml"))?;
         platforms.insert(name.clone(), Arc::new(platform));
     }
@@ -188,6 +222,7 @@ pub async fn engine(
     late: &OnceLock<Arc<Metrics>>,
     store: AnyStore,
     door: Door,
+    dns: Option<AllZones>,
 ) -> Result<Arc<Engine<Production>>> {
     let probes = config.backends.iter().map(|(name, b)| (name.as_str(), &b.probe));
     let longest = config.backends.values().map(|b| b.timeout).max().unwrap_or_default();
@@ -197,8 +232,14 @@ pub async fn engine(
         backends: config
             .backends
             .iter()
-            .map(|(n, b)| (n.clone(), berth_engine::BackendOptions { check_registry: b.check_registry }))
+            .map(|(n, b)| {
+                (n.clone(), {
+                    let address = b.address.clone();
+                    berth_engine::BackendOptions { check_registry: b.check_registry, address }
+                })
+            })
             .collect(),
+        zones: config.dns.zones.clone(),
         intervals: config.intervals.clone(),
         // A run makes its calls one by one and waits for looks that it shares with others: many more runs than places
         // for calls keep the places full, and let looks be shared.
@@ -219,6 +260,7 @@ pub async fn engine(
         registry: ImageRegistry::new(door),
         clock: SystemClock,
         dice: SystemDice::new().context("the system gives no randomness")?,
+        dns,
     };
     let engine = Engine::<Production>::new(parts, options).await?;
     // Set once: the metrics are made with the engine.

@@ -9,7 +9,7 @@ use berth_model::ids::{AppId, Owner, ServiceName};
 use berth_model::observed::{FleetView, Jobs, Seen, SeenService};
 use berth_model::remote::{Fact, Read, Write, Written};
 use berth_ports::{BackendState, Diagnosis, Pace as Urgency, Platform, PortError};
-use berth_wire::{Call, Client, Dice, KeySource, Limits, Observer, Reply, Setup, Transport};
+use berth_wire::{Call, Client, Dice, KeyPlace, KeySource, Limits, Observer, Reply, Setup, Transport};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -148,7 +148,7 @@ impl<T: Transport> Dokploy<T> {
             .ok_or_else(|| format!("backend {}: its key cannot be read, or is empty", options.name))?;
         let setup = Setup {
             base: options.url,
-            key_header: http::HeaderName::from_static("x-api-key"),
+            key_place: KeyPlace::header("x-api-key"),
             key,
             limits: options.limits,
             judge: Arc::new(crate::errors::Answers),
@@ -160,6 +160,7 @@ impl<T: Transport> Dokploy<T> {
             )),
             dice: options.dice,
             observer: options.observer,
+            budget: None,
         };
         let client =
             Client::new(transport, setup).map_err(|why| format!("backend {}: {why}", options.name))?;

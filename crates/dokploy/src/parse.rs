@@ -2,6 +2,7 @@
 //! repeats a value.
 
 use berth_ports::PortError;
+use berth_wire::json::shape;
 use serde::{Deserialize, Deserializer};
 
 /// Reads an answer.
@@ -19,25 +20,6 @@ pub(crate) fn created<'a, D: Deserialize<'a>>(procedure: &str, body: &'a [u8]) -
     serde_json::from_slice(body).map_err(|e| PortError::Unknown {
         why: format!("{procedure}: the answer cannot be read: {}", shape(&e)),
     })
-}
-
-/// What is wrong with a text, without the text.
-fn shape(e: &serde_json::Error) -> String {
-    let text = e.to_string();
-    let what = if text.starts_with("missing field") {
-        text.split(" at line").next().unwrap_or("a missing field").to_owned()
-    } else if let Some(at) = text.rfind("expected ") {
-        text[at..].split(" at line").next().unwrap_or("another type").to_owned()
-    } else {
-        match e.classify() {
-            serde_json::error::Category::Eof => "it ends too early".to_owned(),
-            serde_json::error::Category::Syntax => "it is not JSON".to_owned(),
-            serde_json::error::Category::Data | serde_json::error::Category::Io => {
-                "unexpected data".to_owned()
-            }
-        }
-    };
-    format!("{} (line {}, column {})", berth_wire::redact::cap(&what, 120), e.line(), e.column())
 }
 
 /// Whether an answer is nothing: no body, or `null`.

@@ -3,6 +3,7 @@
 use crate::adapter::{Inner, Services, query};
 use crate::batch::Query;
 use crate::fleet::{self, Lists};
+use crate::parse::json;
 use crate::{detail, live};
 use berth_model::ids::ServiceName;
 use berth_model::observed::{FleetView, Jobs, Live, Seen};
@@ -185,6 +186,12 @@ impl<T: Transport> Inner<T> {
                     // An empty list says nothing: Docker may be away, or the last service of all may be gone.
                     Seen::Absent | Seen::Unknown => self.last_of_all(service).await?,
                 }))
+            }
+            Read::Address => {
+                let body = self.ask(&query("settings.getIp")).await?.body;
+                let text: String = json("settings.getIp", &body)?;
+                // A server that was set up behind a name has none.
+                Ok(Fact::Address(text.trim().parse().map_or(Seen::Absent, Seen::Present)))
             }
             Read::Routers(id) => {
                 let found = self

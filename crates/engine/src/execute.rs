@@ -6,6 +6,7 @@ use crate::Engine;
 use crate::state::Place;
 use berth_model::condition::Phase;
 use berth_model::desired::{Desired, DesiredApp};
+use berth_model::dns::Trouble;
 use berth_model::field::{Field, text};
 use berth_model::ids::{
     AppId, AppName, BackendName, EnvironmentId, Key, OperationId, ProjectId, ServiceName,
@@ -28,6 +29,10 @@ pub(crate) struct Doing<'a> {
     /// Made in this run.
     pub(crate) project: Option<ProjectId>,
     pub(crate) environment: Option<EnvironmentId>,
+    /// Changes of records that did not go through.
+    pub(crate) refused: Vec<(berth_model::dns::Change, Trouble)>,
+    /// A record stood otherwise than a look said.
+    pub(crate) is_stale: bool,
 }
 
 /// Held while a place is made; let go however the run ends.
@@ -81,7 +86,7 @@ impl<W: World> Engine<W> {
         result
     }
 
-    fn first_call(&self, key: &Key) {
+    pub(crate) fn first_call(&self, key: &Key) {
         let mut state = self.state();
         if let Some(changed) = state.changed.remove(key) {
             self.metrics.first_call.observe(changed.elapsed().as_secs_f64());
@@ -97,7 +102,8 @@ impl<W: World> Engine<W> {
         last_of_app: bool,
     ) -> Result<Next, PortError> {
         match step {
-            Step::Look(_) | Step::Probe { .. } | Step::CheckImage { .. } => Ok(Next::Step),
+            Step::Look(_) | Step::LookDns(_) | Step::Probe { .. } | Step::CheckImage { .. } => Ok(Next::Step),
+            Step::ChangeRecords { zone, changes } => self.change_records(doing, zone, changes).await,
             Step::CreateProject { name, words } => self.create_project(doing, name, words.as_deref()).await,
             Step::UpdateProject { id, description, env, .. } => {
                 let write = Write::UpdateProject {

@@ -9,6 +9,7 @@ use berth_model::ids::{AppName, Key};
 use berth_model::record::{AppRecord, IntentTarget, ProjectRecord, Record, Tombstone, Version};
 use berth_model::step::{Learned, Plan};
 use berth_ports::{Change, World};
+use std::time::Duration;
 
 impl<W: World> Engine<W> {
     /// The changes that a plan's discoveries make. `writing`: those that go with the plan's writes.
@@ -174,6 +175,36 @@ impl<W: World> Engine<W> {
                     entry.found = Some(now);
                 }
             }
+            Learned::Records { entries } => {
+                let ledger = &mut record.dns.get_or_insert_default().ledger;
+                for (key, entry) in entries {
+                    match entry {
+                        Some(entry) => ledger.0.insert(key.clone(), entry.clone()),
+                        None => ledger.0.remove(key),
+                    };
+                }
+                forget_empty(record);
+            }
+            Learned::Verified { records, all } => {
+                let dns = record.dns.get_or_insert_default();
+                if !*all {
+                    let waited = dns.waiting.map_or(Duration::ZERO, |since| now.since(since));
+                    let fresh = records
+                        .iter()
+                        .filter(|(key, v)| dns.verified.get(key).is_none_or(|o| o.hash != v.hash));
+                    fresh.for_each(|_| self.metrics.dns_verified.observe(waited.as_secs_f64()));
+                }
+                let verified = &mut dns.verified;
+                if *all {
+                    verified.clear();
+                }
+                verified.extend(records.iter().cloned());
+                forget_empty(record);
+            }
+            Learned::Waiting { since } => {
+                record.dns.get_or_insert_default().waiting = *since;
+                forget_empty(record);
+            }
             Learned::Drift { app, live, left } => {
                 if let Some(entry) = record.apps.get_mut(app) {
                     entry.drift.retain(|_, d| d.live != *live);
@@ -245,4 +276,9 @@ impl<W: World> Engine<W> {
         let open = state.intents.values().filter(|i| i.key == *key && i.target == *target);
         changes.extend(open.map(|i| Change::Settled(i.op.clone())));
     }
+}
+
+/// What remembers nothing of DNS takes no room.
+fn forget_empty(record: &mut Record) {
+    record.dns.take_if(|dns| dns.is_empty());
 }

@@ -6,6 +6,7 @@
 mod backoff;
 mod certificates;
 mod commit;
+mod dns;
 mod driver;
 mod execute;
 mod follow;
@@ -60,6 +61,8 @@ pub struct Parts<W: World> {
     pub clock: W::Clock,
     /// Randomness.
     pub dice: W::Dice,
+    /// DNS, where a credential is set.
+    pub dns: Option<W::Dns>,
 }
 
 /// The engine.

@@ -32,7 +32,8 @@ impl<W: World> Engine<W> {
         if let Some(view) = cached.filter(|v| v.at > needed && v.at > oldest) {
             return Ok(view);
         }
-        self.sweep(backend, now.since(needed)).await
+        // Times are whole milliseconds: a look that began within the same one may be older than what is needed.
+        self.sweep(backend, now.since(needed).saturating_sub(Duration::from_millis(1))).await
     }
 
     /// Looks at the whole account, and keeps what was seen.
@@ -95,6 +96,7 @@ impl<W: World> Engine<W> {
                 Err(error) => return Err(error),
             }
         }
+        self.observe_dns(plan, observed).await;
         for step in &plan.steps {
             match step {
                 Step::Probe { app, probe } => {
@@ -131,6 +133,7 @@ fn take(read: &Read, fact: Fact, observed: &mut Observed) {
         (Read::Routers(id), Fact::Routers(seen)) => {
             observed.routers.insert(id.clone(), seen);
         }
+        (Read::Address, Fact::Address(seen)) => observed.address = Some(seen),
         (Read::Jobs, Fact::Jobs(jobs)) => observed.jobs = Some(jobs),
         (Read::Project(id), Fact::Project(seen)) => {
             observed.projects.insert(id.clone(), seen.unbox());

@@ -63,6 +63,25 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
         &["backend"],
         "When the first certificate expires, in seconds since 1970; absent where none was seen.",
     ),
+    (
+        "berth_dns_records",
+        "gauge",
+        &["state"],
+        "Records that Berth wrote: verified where every server was seen to answer them, else pending.",
+    ),
+    (
+        "berth_dns_stacks",
+        "gauge",
+        &["reason"],
+        "Stacks whose DNSReady is not true, by its reason: Conflict, RecordsPending, RecordRefused, DnsUnavailable, \
+         AddressNotPublic, Held, other.",
+    ),
+    (
+        "berth_dns_verification_seconds",
+        "histogram",
+        &[],
+        "From the first look at the servers of a new record to the one at which all of them answered it.",
+    ),
     ("berth_unknown_intents", "gauge", &[], "Creates that were sent and not answered."),
     ("berth_rollouts_total", "counter", &["outcome"], "Rollouts by outcome: good, failed, restored."),
     ("berth_steps_total", "counter", &["step", "outcome"], "Steps that changed the outside."),
@@ -133,6 +152,9 @@ pub struct Metrics {
     pub unhealthy: IntGauge,
     pub certificates: IntGaugeVec,
     pub certificate_expiry: GaugeVec,
+    pub dns_records: IntGaugeVec,
+    pub dns_stacks: IntGaugeVec,
+    pub dns_verified: Histogram,
     pub unknown: IntGauge,
     pub rollouts: IntCounterVec,
     pub steps: IntCounterVec,
@@ -212,6 +234,9 @@ impl Metrics {
             unhealthy: make!(IntGauge, "berth_unhealthy"),
             certificates: make!(IntGaugeVec, vec "berth_certificates"),
             certificate_expiry: make!(GaugeVec, vec "berth_certificate_expiry_timestamp_seconds"),
+            dns_records: make!(IntGaugeVec, vec "berth_dns_records"),
+            dns_stacks: make!(IntGaugeVec, vec "berth_dns_stacks"),
+            dns_verified: histogram("berth_dns_verification_seconds"),
             unknown: make!(IntGauge, "berth_unknown_intents"),
             rollouts: make!(IntCounterVec, vec "berth_rollouts_total"),
             steps: make!(IntCounterVec, vec "berth_steps_total"),
@@ -233,6 +258,12 @@ impl Metrics {
         m.store_up.set(1);
         for state in ["ready", "reconciling", "stalled", "unknown"] {
             m.stacks.with_label_values(&[state]);
+        }
+        for state in ["verified", "pending"] {
+            m.dns_records.with_label_values(&[state]);
+        }
+        for (_, reason) in crate::dns::REASONS {
+            m.dns_stacks.with_label_values(&[reason]);
         }
         for outcome in ["good", "failed", "restored"] {
             m.rollouts.with_label_values(&[outcome]);

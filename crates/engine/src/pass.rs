@@ -34,6 +34,7 @@ impl<W: World> Engine<W> {
             Err(error) => tracing::warn!(%backend, %error, "the account could not be looked at"),
         }
         self.review_certificates(backend);
+        self.judge_records(backend).await;
         self.gauges();
         self.metrics
             .pass_seconds
@@ -229,6 +230,7 @@ impl<W: World> Engine<W> {
             self.metrics.stacks.with_label_values(&[label]).set(count);
         }
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        crate::dns::gauges(&state, &self.metrics);
         self.metrics.unhealthy.set(unhealthy);
         self.metrics.unknown.set(number(state.intents.len()));
         let parked = state

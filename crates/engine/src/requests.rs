@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::queue::Lane;
 use berth_model::condition::Reason;
+use berth_model::dns::Fqdn;
 use berth_model::event::Request;
 use berth_model::ids::{AppName, Key};
 use berth_ports::{Answer, Change, PortError, Query, Store, World};
@@ -69,6 +70,7 @@ impl<W: World> Engine<W> {
                         }
                     }
                     state.confirmed.extend(names.iter().map(ToString::to_string));
+                    names.extend(state.confirm_records(token));
                     names
                 };
                 let mut changes = Vec::new();
@@ -79,9 +81,22 @@ impl<W: World> Engine<W> {
                 }
                 Ok(changes)
             }
+            Request::Adopt { key, host } => Ok(self.adopt(key, host)),
             Request::Rollback { key, to } => self.roll_back(key, *to).await,
             Request::Restart { key, app } => Ok(self.restart(key, app.as_ref())),
         }
+    }
+
+    /// Remembered until the records of the host carry our mark.
+    fn adopt(&self, key: &Key, host: &Fqdn) -> Vec<Change> {
+        let known = self.state().records.get(key).cloned();
+        let Some(mut record) = known else {
+            return Vec::new();
+        };
+        record.dns.get_or_insert_default().adopting.insert(host.clone());
+        let message = format!("the records of {host} are to be taken over as they stand");
+        let event = self.event(key, false, Reason::Progressing, message);
+        vec![Change::Record(key.clone(), record), event]
     }
 
     /// Remembered until it is done: a run that is under way, or a rollout, comes first.

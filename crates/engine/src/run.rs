@@ -170,7 +170,10 @@ impl<W: World> Engine<W> {
                 Err(error) => return end(Plan::default(), desired, Some(error), did, false),
             };
             desired = compiled;
+            // Records come first, and many of one zone at once: they wait for no place.
+            let is_next = !plan.steps.iter().any(|s| matches!(s, Step::ChangeRecords { .. }));
             if place.is_none()
+                && is_next
                 && plan.steps.iter().any(|s| matches!(s, Step::CreateApp { .. }))
                 && let Some(making) = self.making.get(backend)
             {
@@ -271,7 +274,7 @@ impl<W: World> Engine<W> {
     async fn inherit(&self, old: &Key, heir: &Key) -> Result<Option<Record>, PortError> {
         let (old_record, own) = {
             let state = self.state();
-            (state.records.get(old).map(|r| (**r).clone()), state.records.contains_key(heir))
+            (state.records.get(old).map(|r| (**r).clone()), state.records.get(heir).cloned())
         };
         let Some(mut record) = old_record else {
             return Ok(None);
@@ -280,8 +283,18 @@ impl<W: World> Engine<W> {
             app.applied = None;
         }
         let mut changes = vec![Change::Forget(old.clone())];
-        if !own {
-            changes.push(Change::Record(heir.clone(), Box::new(record.clone())));
+        match own {
+            None => changes.push(Change::Record(heir.clone(), Box::new(record.clone()))),
+            // Records have no list that would show them again: what was written of them is taken over.
+            Some(mut own) => {
+                if let Some(dns) = &record.dns {
+                    let ledger = &mut own.dns.get_or_insert_default().ledger;
+                    for (key, entry) in &dns.ledger.0 {
+                        ledger.0.entry(key.clone()).or_insert_with(|| entry.clone());
+                    }
+                    changes.push(Change::Record(heir.clone(), own));
+                }
+            }
         }
         self.commit(changes).await?;
         Ok(Some(record))
@@ -346,6 +359,7 @@ impl<W: World> Engine<W> {
             && plan.writes().next().is_none()
             && record.apps.is_empty()
             && record.tombstones.is_empty()
+            && record.dns.as_ref().is_none_or(|dns| dns.ledger.is_empty())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -398,8 +412,18 @@ impl<W: World> Engine<W> {
             self.commit(changes).await?;
         }
         self.promise(key, plan);
-        let mut doing =
-            Doing { key, backend, desired, record, observed, did, project: None, environment: None };
+        let mut doing = Doing {
+            key,
+            backend,
+            desired,
+            record,
+            observed,
+            did,
+            project: None,
+            environment: None,
+            refused: Vec::new(),
+            is_stale: false,
+        };
         let mut touched = false;
         for (at, step) in plan.steps.iter().enumerate() {
             if let Some(why) = self.halted() {
@@ -411,9 +435,12 @@ impl<W: World> Engine<W> {
                 break;
             }
         }
+        let (refused, is_stale) = (doing.refused, doing.is_stale);
         if touched {
             forget_what_changed(observed);
         }
+        observed.dns.refused.extend(refused);
+        observed.dns.is_stale |= is_stale;
         Ok(Went::Again)
     }
 
@@ -496,6 +523,7 @@ fn forget_what_changed(observed: &mut Observed) {
     observed.services = Seen::Unknown;
     observed.services_asked = false;
     observed.probes.clear();
+    observed.dns.forget();
 }
 
 /// Whether a fleet shows anything that carries this stack's mark, complete or begun (a copy does not count).

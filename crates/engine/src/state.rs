@@ -4,6 +4,8 @@
 use crate::queue::Queue;
 use berth_model::Time;
 use berth_model::condition::{Phase, Reason};
+use berth_model::config::DnsZone;
+use berth_model::dns::{Fqdn, RecordKey, ZoneId};
 use berth_model::ids::{AppId, AppName, BackendName, Key, OperationId, StackName};
 use berth_model::observed::{FleetView, SeenApp};
 use berth_model::record::{Intent, IntentTarget, Record, StackStatus};
@@ -22,6 +24,8 @@ pub struct Options {
     pub owner: berth_model::Owner,
     /// Per account.
     pub backends: BTreeMap<BackendName, BackendOptions>,
+    /// What differs from the defaults, by DNS zone.
+    pub zones: BTreeMap<Fqdn, DnsZone>,
     /// Times.
     pub intervals: berth_model::config::Intervals,
     /// Runs at once, per account: what was woken starts soon, however many others are at it.
@@ -41,6 +45,8 @@ pub struct Options {
 pub struct BackendOptions {
     /// Ask the registry before a create.
     pub check_registry: bool,
+    /// Where the records of its hosts lead; `None` for the address that it has for its server itself.
+    pub address: Option<berth_model::config::Address>,
 }
 
 /// The state.
@@ -58,6 +64,8 @@ pub(crate) struct State {
     pub(crate) expected: HashMap<Key, Expected>,
     pub(crate) live: HashMap<Key, Transient>,
     pub(crate) confirmed: BTreeSet<String>,
+    /// Records that may go though they are many.
+    pub(crate) confirmed_records: BTreeSet<(ZoneId, RecordKey)>,
     /// Tags that are followed, by image.
     pub(crate) followed: BTreeMap<String, crate::follow::Followed>,
     pub(crate) stopping: bool,
@@ -191,6 +199,7 @@ impl State {
             expected: HashMap::new(),
             live: HashMap::new(),
             confirmed: BTreeSet::new(),
+            confirmed_records: BTreeSet::new(),
             followed: BTreeMap::new(),
             stopping: false,
             doubt: false,

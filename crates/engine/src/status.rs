@@ -157,6 +157,7 @@ impl<W: World> Engine<W> {
                 drafts.push((ConditionType::Healthy, Status::True, Reason::Answering, message));
             }
         }
+        drafts.extend(crate::dns::condition(&ended.plan, record));
         let pending = ended.plan.notes.iter().find(|n| n.reason == Reason::CertificatePending);
         let pending = pending.map(|n| (Status::False, Reason::CertificatePending, n.message.clone()));
         if let Some((status, reason, message)) = pending.or_else(|| self.certificate(key, old)) {
@@ -290,6 +291,7 @@ impl<W: World> Engine<W> {
             },
             conditions,
             apps,
+            hosts: crate::dns::hosts(record),
             url,
             phase: ended.plan.phase.filter(|_| ended.plan.wait.is_some()),
             tenant,
@@ -311,16 +313,22 @@ impl<W: World> Engine<W> {
                     condition.status == Status::False || before.is_some_and(|b| b.status == Status::False)
                 }
                 ConditionType::CertificateReady => true,
+                ConditionType::DNSReady => {
+                    condition.status == Status::False || before.is_some_and(|b| b.status == Status::False)
+                }
                 ConditionType::Reconciling => condition.reason == Reason::Retrying,
                 ConditionType::Deployed => false,
             };
             if turned && worth {
-                let warning = !(matches!(condition.kind, ConditionType::Ready | ConditionType::Healthy)
-                    && condition.status == Status::True);
+                let warning = !(matches!(
+                    condition.kind,
+                    ConditionType::Ready | ConditionType::Healthy | ConditionType::DNSReady
+                ) && condition.status == Status::True);
                 let lead = match condition.kind {
                     ConditionType::Ready => "Ready: ",
                     ConditionType::Stalled if condition.reason != Reason::RolledBack => "Stalled: ",
                     ConditionType::Healthy => "Healthy: ",
+                    ConditionType::DNSReady => "DNS: ",
                     _ => "",
                 };
                 changes.push(self.event(
@@ -397,6 +405,7 @@ fn needs_a_person(reason: Reason) -> bool {
             | Reason::BackendUnavailable
             | Reason::Removing
             | Reason::Progressing
+            | Reason::DnsUnavailable
     )
 }
 

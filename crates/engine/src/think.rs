@@ -33,6 +33,10 @@ impl<W: World> Engine<W> {
             (Proposal::AsWanted, Key::Stack(name)) => self.state().wanted.stacks.get(name).cloned(),
             (Proposal::AsWanted, Key::Project(_)) | (Proposal::Nothing, _) => None,
         };
+        let backend = match &stack {
+            Some(stack) => Some(stack.target.backend.clone()),
+            None => self.state().backend_of(key),
+        };
         let (intents, held, transient, account_room, check_registry) =
             self.circumstances(key, stack.as_deref());
         let mut policy = Policy {
@@ -47,6 +51,7 @@ impl<W: World> Engine<W> {
             pull: transient.1,
             restoring: BTreeMap::new(),
             itself: self.itself(key, record, preview),
+            dns: self.dns_policy(backend.as_ref()),
             settle: self.options.settle,
         };
         match key {

@@ -97,6 +97,12 @@ impl<W: World> Engine<W> {
         .collect()
     }
 
+    /// What confirms each of the zones that would lose too many records at once.
+    #[must_use]
+    pub fn zone_tokens(&self) -> Vec<String> {
+        self.state().zone_holds().into_iter().map(|hold| hold.token).collect()
+    }
+
     /// Accounts that were not looked at yet, each with what the last attempt said.
     #[must_use]
     pub fn unseen(&self) -> Vec<(BackendName, Option<String>)> {

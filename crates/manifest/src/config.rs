@@ -3,7 +3,8 @@
 //! No message here holds a value that was read through a reference.
 
 use crate::check;
-use crate::diag::Diagnostic;
+use crate::config_dns;
+use crate::diag::{Diagnostic, Severity};
 use crate::raw_config::{RawBackend, RawConfig};
 use crate::read::{At, Given, Problem, Read, Sink, Words};
 use crate::resolve::path_of;
@@ -41,6 +42,18 @@ pub(crate) fn reserved_names() -> Vec<String> {
 /// # Errors
 /// Every fault of the file.
 pub fn load_config(file: &str, text: &[u8], lookup: &dyn Lookup) -> Result<Config, Vec<Diagnostic>> {
+    read_config(file, text, lookup).map(|(config, _)| config)
+}
+
+/// Reads `berth.yaml`, with what is odd in it and no fault.
+///
+/// # Errors
+/// Every fault of the file, and what is odd.
+pub fn read_config(
+    file: &str,
+    text: &[u8],
+    lookup: &dyn Lookup,
+) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (mut roots, faults) = tree::parse(0, text);
     let mut sink = Sink::default();
     for f in faults {
@@ -76,18 +89,22 @@ pub fn load_config(file: &str, text: &[u8], lookup: &dyn Lookup) -> Result<Confi
         });
         config
     });
+    let failed = sink.failed();
+    sink.problems.sort_by_key(|p| p.at);
+    let tell = |p: Problem| {
+        let mut d = Diagnostic::at(file, p.at, p.message);
+        d.help = p.help;
+        d.path = root.as_ref().and_then(|r| path_of(r, p.at));
+        if p.warning {
+            d.severity = Severity::Warning;
+        }
+        d
+    };
+    let mut all: Vec<_> = std::mem::take(&mut sink.problems).into_iter().map(tell).collect();
     match config {
-        Some(config) if sink.problems.is_empty() => Ok(config),
+        Some(config) if !failed => Ok((config, all)),
         _ => {
-            sink.problems.sort_by_key(|p| p.at);
-            let tell = |p: Problem| {
-                let mut d = Diagnostic::at(file, p.at, p.message);
-                d.help = p.help;
-                d.path = root.as_ref().and_then(|r| path_of(r, p.at));
-                d
-            };
-            let mut all: Vec<_> = std::mem::take(&mut sink.problems).into_iter().map(tell).collect();
-            if all.is_empty() {
+            if !failed {
                 all.push(Diagnostic::at(file, top, "the settings cannot be read".to_owned()));
             }
             Err(all)
@@ -204,7 +221,7 @@ fn together(root: &Node, failed: &[Span], sink: &mut Sink) {
 }
 
 /// A required key that is not there.
-fn missing(node: &Node, key: &str, example: &str, sink: &mut Sink) {
+pub(crate) fn missing(node: &Node, key: &str, example: &str, sink: &mut Sink) {
     if node.get(key).is_none() {
         sink.error_help(node.at, format!("'{key}' is missing"), format!("add {example}"));
     }
@@ -291,6 +308,7 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
         None => reserved_names(),
         Some(names) => names.v.iter().map(|n| n.v.to_string()).collect(),
     };
+    let dns = config_dns::dns(raw.dns.as_ref(), root.get("dns").map(|n| &**n), sink);
     let itself = raw.itself.as_ref().and_then(|i| itself(i, sink));
     let listen = raw.listen.as_ref().map_or_else(
         || Some(std::net::SocketAddr::from(([127, 0, 0, 1], 9477))),
@@ -311,6 +329,7 @@ fn resolve(raw: &RawConfig, root: &Node, sink: &mut Sink) -> Option<Config> {
     Some(Config {
         owner: owner?,
         backends,
+        dns,
         directory,
         rows: rows.is_some(),
         state: state?,
@@ -423,7 +442,7 @@ fn defaults(raw: &RawConfig, backends: &BTreeMap<BackendName, Backend>, sink: &m
 }
 
 /// A secret, which must not stand in the file.
-fn credential(given: &At<Given>, what: &str, sink: &mut Sink) -> Option<Credential> {
+pub(crate) fn credential(given: &At<Given>, what: &str, sink: &mut Sink) -> Option<Credential> {
     let from = match given.v.via.as_deref() {
         Some(Via::Env(name)) => CredentialSource::Env(name.clone()),
         Some(Via::File(path)) => CredentialSource::File(path.into()),
@@ -475,6 +494,10 @@ fn backend(given: &At<RawBackend>, node: &Node, sink: &mut Sink) -> Option<Backe
         t.v.0
     });
     let check_registry = b.check_registry.unwrap_or(true);
+    let address = match &b.address {
+        Some(address) => config_dns::address(address, sink).map(Some),
+        None => Some(None),
+    };
     Some(Backend {
         url: url?,
         key: key?,
@@ -484,11 +507,12 @@ fn backend(given: &At<RawBackend>, node: &Node, sink: &mut Sink) -> Option<Backe
         domain_writes,
         check_registry,
         timeout,
+        address: address?,
     })
 }
 
 /// The address of an account: scheme, host and perhaps port.
-fn base_url(text: &str) -> Result<String, check::Wrong> {
+pub(crate) fn base_url(text: &str) -> Result<String, check::Wrong> {
     let help = "write one like http://10.100.0.20:3000, without a path".to_owned();
     let clean = text.trim_end_matches('/');
     let rest = clean.strip_prefix("http://").or_else(|| clean.strip_prefix("https://"));

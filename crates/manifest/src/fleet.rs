@@ -392,7 +392,9 @@ impl<'a> Work<'a> {
                     };
                     let grown = self.grow(entry.doc);
                     let app = grown.as_ref().and_then(|g| g.spec.get("apps")?.get(name.as_str()));
-                    let at = app.and_then(|a| host_in(a, &host.host)).unwrap_or(names_template(entry.doc));
+                    let pattern = || Some(grown.as_ref()?.spec.get("domain")?.get("pattern")?.at);
+                    let at = app.and_then(|a| host_in(a, &host.host)).or_else(pattern);
+                    let at = at.unwrap_or(names_template(entry.doc));
                     let path = if host.path == "/" { "" } else { &host.path };
                     let message = format!("{}{path} leads to the stack '{other}' already", host.host);
                     let also = Some((doc.name.at, "this stack".to_owned()));

@@ -3,6 +3,7 @@
 //!
 //! Nothing here is resolved; a document that needs it is refused with a message that says so.
 
+use crate::domain::DomainPlan;
 use crate::read::{At, Cpu, Memory, Period, Words, object, words};
 
 object!(
@@ -31,28 +32,6 @@ object!(
     Uses {
         /// The schema; the app's name with `-` as `_` if omitted.
         "schema" schema: Words,
-    }
-);
-
-object!(
-    /// Host names and DNS records of all apps.
-    DomainPlan {
-        /// The DNS zone.
-        "zone" zone: Words,
-        /// The host name of an app: `{app}.staging.example.com`.
-        "pattern" pattern: Words,
-        /// Who writes the records.
-        "records" records: Records,
-    }
-);
-
-words!(
-    /// Who writes DNS records.
-    Records {
-        /// Berth.
-        Managed = "managed",
-        /// Nobody: a wildcard record is there.
-        Wildcard = "wildcard",
     }
 );
 

@@ -6,8 +6,10 @@
 mod app;
 mod check;
 mod config;
+mod config_dns;
 mod diag;
 mod document;
+mod domain;
 mod env;
 mod fleet;
 mod later;
@@ -24,7 +26,7 @@ mod running;
 mod schema;
 mod tree;
 
-pub use config::{Lookup, load_config};
+pub use config::{Lookup, load_config, read_config};
 pub use diag::{Diagnostic, Related, Severity, Sources, render};
 pub use document::{API_VERSION, DocumentKind};
 pub use fleet::{Before, Fleet, Reader};

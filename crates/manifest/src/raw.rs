@@ -3,7 +3,8 @@
 //!
 //! No meaning here: defaults and checks live in `resolve` and `project`.
 
-use crate::later::{Autoscale, ConfigFile, Database, DomainPlan, NetworkPlan, Rollout, Routing, Uses};
+use crate::domain::DomainPlan;
+use crate::later::{Autoscale, ConfigFile, Database, NetworkPlan, Rollout, Routing, Uses};
 use crate::read::{At, Cpu, Many, Map, Memory, Period, Short, Tri, Words, object, words};
 
 /// One value, or one per stage.
@@ -150,7 +151,7 @@ object!(
         "rollout" rollout: At<Rollout>,
         /// Not supported by this version. Databases, by name.
         "databases" databases: At<Map<Database>>,
-        /// Not supported by this version. Host names and DNS records of all apps.
+        /// Host names of apps that name none, and who writes the DNS records.
         "domain" domain: At<DomainPlan>,
         /// Not supported by this version. A network of the stack's own.
         "network" network: At<NetworkPlan>,

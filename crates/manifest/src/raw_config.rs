@@ -14,6 +14,8 @@ object!(
         /// Dokploy accounts, by the name that manifests use.
         #[schemars(required)]
         "backends" backends: At<Map<At<RawBackend>>>,
+        /// The DNS records of hosts. Without a credential none is looked at.
+        "dns" dns: At<RawDns>,
         /// Where manifests come from.
         #[schemars(required)]
         "source" source: At<RawSource>,
@@ -87,6 +89,128 @@ object!(
         "checkRegistry" check_registry: bool,
         /// The longest one call may take. `30s` by default.
         "timeout" timeout: At<Period>,
+        /// Where the DNS records of its hosts lead. The address that Dokploy has for its server if omitted.
+        "address" address: At<RawAddress>,
+    }
+);
+
+object!(
+    /// Where DNS records lead: to addresses, or to a name.
+    RawAddress {
+        /// In an A record.
+        "ipv4" ipv4: At<Words>,
+        /// In an AAAA record.
+        "ipv6" ipv6: At<Words>,
+        /// To this name, in a CNAME record. A host that is its zone's own name cannot have one.
+        "cname" cname: At<Words>,
+    }
+);
+
+object!(
+    /// How DNS is reached, and what may be done in which zone.
+    RawDns {
+        /// The credentials, by name. No zone may be reached by two of them.
+        "credentials" credentials: At<Map<At<RawDnsCredential>>>,
+        /// What differs from the defaults, by zone.
+        "zones" zones: At<Map<At<RawDnsZone>>>,
+        /// Recursors that are asked for the addresses of name servers, each `ADDRESS:PORT`. The system's by default.
+        "resolvers" resolvers: At<Vec<At<Words>>>,
+        /// Recursors, each `ADDRESS:PORT`, whose view of a record is shown once all authoritative servers are right.
+        /// None by default.
+        "recursors" recursors: At<Vec<At<Words>>>,
+    }
+);
+
+object!(
+    /// A DNS credential: one provider, and which zones it is for.
+    RawDnsCredential {
+        /// Hetzner's Cloud API.
+        "hetzner" hetzner: At<RawDnsKey>,
+        /// Cloudflare. Its token needs DNS Edit and Zone Read.
+        "cloudflare" cloudflare: At<RawDnsKey>,
+        /// Hostinger.
+        "hostinger" hostinger: At<RawDnsKey>,
+        /// PowerDNS, by its HTTP API.
+        "powerdns" powerdns: At<RawPowerDns>,
+        /// Any server that takes dynamic updates (RFC 2136), like BIND.
+        "rfc2136" rfc2136: At<RawRfc2136>,
+        /// Use these zones only. All that it reaches by default; `rfc2136` needs them.
+        "zones" zones: At<Vec<At<Words>>>,
+        /// Servers that answer for its zones, each `ADDRESS:PORT`, to be asked instead of those that are found by name.
+        "servers" servers: At<Vec<At<Words>>>,
+    }
+);
+
+object!(
+    /// A provider with an API token.
+    RawDnsKey {
+        /// The token: `{env: VARIABLE}` or `{file: PATH}`, never the token itself.
+        #[schemars(required)]
+        "key" key: At<Given>,
+        /// Another address of its API, without a path.
+        "url" url: At<Words>,
+    }
+);
+
+object!(
+    /// PowerDNS.
+    RawPowerDns {
+        /// The address of its API, without a path: `http://127.0.0.1:8081`.
+        #[schemars(required)]
+        "url" url: At<Words>,
+        /// The API key: `{env: VARIABLE}` or `{file: PATH}`, never the key itself.
+        #[schemars(required)]
+        "key" key: At<Given>,
+        /// The server's id. `localhost` by default.
+        "server" server: At<Words>,
+        /// Keep marks in TXT records beside the sets, for backends that have no comments. `false` by default.
+        "companions" companions: bool,
+    }
+);
+
+object!(
+    /// A server that takes dynamic updates.
+    RawRfc2136 {
+        /// The primary server, `ADDRESS:PORT`.
+        #[schemars(required)]
+        "server" server: At<Words>,
+        /// The key that signs. None for servers that go by address.
+        "tsig" tsig: At<RawTsig>,
+        /// Ask for whole zones. `true` by default; what is refused is not asked for again for a while.
+        "transfers" transfers: bool,
+    }
+);
+
+object!(
+    /// A key that signs DNS messages.
+    RawTsig {
+        /// Its name, the same on both sides.
+        #[schemars(required)]
+        "name" name: At<Words>,
+        /// `hmac-sha256` (the default), `hmac-sha384` or `hmac-sha512`.
+        "algorithm" algorithm: At<Words>,
+        /// Its secret, in base64: `{env: VARIABLE}` or `{file: PATH}`, never the secret itself.
+        #[schemars(required)]
+        "secret" secret: At<Given>,
+    }
+);
+
+object!(
+    /// What may be done in a zone, and how its records are made and verified.
+    RawDnsZone {
+        /// `upsert-only` (the default) makes and changes, `sync` also removes the records of hosts that vanished from a
+        /// manifest, `create-only` makes what is not there and changes nothing. Whatever it is, records that are not
+        /// Berth's stay as they are.
+        "policy" policy: At<Words>,
+        /// Take over records without a mark whose values are exactly the wanted ones. `false` by default.
+        "adopt" adopt: bool,
+        /// `authoritative` (the default): every server of the zone must answer what is wanted. `provider`: what its API
+        /// shows is enough, for networks in which port 53 is closed.
+        "verify" verify: At<Words>,
+        /// How long answers may be kept: `5m`, or `auto` (the default) for what the zone has.
+        "ttl" ttl: At<Words>,
+        /// Whether the provider stands in front of the names, where it can. Left as it is if omitted.
+        "proxied" proxied: bool,
     }
 );
 

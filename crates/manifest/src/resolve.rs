@@ -3,6 +3,7 @@
 //! Every fault is told; a stack comes out only where there is none.
 
 use crate::app;
+use crate::domain;
 use crate::placeholder::{self, Values};
 use crate::raw::{self, ByStage, Metadata, StackSpec, TargetSpec};
 use crate::read::{At, Read, Short, Sink, Words};
@@ -83,7 +84,6 @@ fn unsupported(spec: &StackSpec, sink: &mut Sink) {
     };
     refuse(spec.rollout.as_ref().map(|v| v.at), "'rollout'");
     refuse(spec.databases.as_ref().map(|v| v.at), "'databases'");
-    refuse(spec.domain.as_ref().map(|v| v.at), "'domain'");
     refuse(spec.network.as_ref().map(|v| v.at), "'network'");
     refuse(spec.routing.as_ref().map(|v| v.at), "'routing'");
     refuse(spec.target.as_ref().and_then(|t| t.v.swarm.as_ref()).map(|v| v.at), "a Swarm target");
@@ -110,6 +110,9 @@ pub(crate) fn template(spec: &Node, sink: &mut Sink, cx: &Context) {
         Values { name: Some("name"), app: None, tenant: Some("tenant"), stage: Some("stage"), late: false };
     let mut here = Here { values, stage: Stage::Production, partial: true, sink };
     target(read.target.as_ref(), spec.at, &mut here, cx);
+    if let Some(plan) = &read.domain {
+        domain::template(plan, &mut here);
+    }
     let https = cx.https(None);
     for (key, app) in read.apps.iter().flat_map(|a| &a.v.0) {
         app_name(key, here.sink);
@@ -182,11 +185,12 @@ pub(crate) fn stack(
         here.sink.error_help(at, "the stack has no apps", help);
     }
     let mut apps = BTreeMap::new();
+    let patterned = read.domain.as_ref().is_some_and(|d| d.v.pattern.is_some());
     let mut wants_host = None;
     for (key, app) in given {
         let name = app_name(key, here.sink);
         let resolved = app::resolve(&key.text, &app.v, app.at, &mut here, &https);
-        if given.len() == 1 && app.v.host.is_none() && app.v.hosts.is_none() {
+        if given.len() == 1 && !patterned && app.v.host.is_none() && app.v.hosts.is_none() {
             wants_host = app.v.port.as_ref().map(|p| p.at);
         }
         if let (Some(name), Some(app)) = (name, resolved) {
@@ -201,6 +205,9 @@ pub(crate) fn stack(
             let key = HostKey { host, path: "/".to_owned() };
             app.hosts = compact([(key, app::plain_host(port, https.clone()))]);
         }
+    }
+    if let Some(plan) = &read.domain {
+        domain::apply(plan, given, &mut apps, &https, &mut here);
     }
     let faulty = apps.len() < given.len();
     for (key, app) in given {
@@ -224,6 +231,7 @@ pub(crate) fn stack(
             Some(raw::OnFirstFailure::Keep) | None => OnFirstFailure::Keep,
         },
         template: read.template.map(|t| t.v.to_string()),
+        records: domain::records(read.domain.as_ref()),
         origin,
     })
 }

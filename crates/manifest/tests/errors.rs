@@ -298,6 +298,123 @@ fn hosts_over_the_fleet() {
 }
 
 #[test]
+fn domains() {
+    check(
+        "domains",
+        &[
+            stack("outside", "  domain: {zone: example.com}\n  apps:\n    a: {image: x, port: 1, hosts: {a.example.org: {}, a.example.org/x: {}, b.example.com: {}}}\n    b: {image: x, port: 1, host: badexample.com}\n"),
+            stack("out-by-pattern", "  domain: {zone: example.com, pattern: \"{app}.example.org\"}\n  apps:\n    a: {image: x, port: 1}\n    b: {image: x, port: 1, host: b.example.com}\n"),
+            stack("one-host", "  domain: {pattern: \"{name}.example.com\"}\n  apps: {a: {image: x, port: 1}, b: {image: x, port: 1}, c: {image: x}}\n"),
+            stack("bad-zone", "  domain: {zone: \"*.example.com\", pattern: \"{app}_x.example.com\", records: manged, ttl: 5m}\n  apps: {a: {image: x, port: 1}}\n"),
+            stack("no-zone", "  domain: {zone: a..b, pattern: \"{pr}.{tenant}.example.com/x\"}\n  apps: {a: {image: x, port: 1}}\n"),
+            stack("no-such-stage", "  domain: {zone: {staging: example.com}, pattern: {staging: \"{app}.example.com\"}}\n  apps: {a: {image: x, port: 1}}\n"),
+            stack("not-a-map", "  domain: example.com\n  apps: {a: {image: x, port: 1}}\n"),
+        ]
+        .join("---\n"),
+    );
+    // A template's own faults are told once, what only a stack's values show at the stack.
+    let template = "apiVersion: berth.dev/v1\nkind: StackTemplate\nmetadata: {name: base}\nspec:\n  domain: {zone: example.com, pattern: \"{app}.{name}.example.com\"}\n  apps:\n    web: {image: \"a:1\", port: 80}\n";
+    check(
+        "domains_template",
+        &format!(
+            "=== a.yaml\n{}=== b.yaml\n{}=== t.yaml\n{template}=== u.yaml\n{}",
+            stack("outside", "  template: base\n  apps: {api: {image: a, port: 1, host: api.example.org}}\n"),
+            stack("moved", "  template: base\n  domain: {zone: example.org}\n"),
+            template.replace("name: base", "name: faulty").replace("{app}.{name}", "{ap}.{name}_x")
+        ),
+    );
+    // The same host for two stacks: told where the pattern stands.
+    let one = |name: &str| {
+        stack(name, "  domain: {pattern: \"{app}.example.com\"}\n  apps: {web: {image: a, port: 1}}\n")
+    };
+    check("domains_same_host", &format!("=== a.yaml\n{}=== b.yaml\n{}", one("first"), one("second")));
+}
+
+/// Which hosts come out, by app.
+fn hosts(text: &str) -> Vec<String> {
+    let inputs = files(text);
+    let fleet = load(&inputs, &Context::default());
+    assert!(fleet.errors.is_empty() && fleet.warnings.is_empty(), "{}", show(&inputs, &fleet));
+    let mut lines = Vec::new();
+    for stack in fleet.stacks.values() {
+        for (name, app) in &stack.apps {
+            let hosts: Vec<_> =
+                app.hosts.iter().map(|(k, h)| format!("{}:{}{}", k.host, h.port, k.path)).collect();
+            lines.push(format!("{}/{name} {:?} {}", stack.name, stack.records, hosts.join(" ")));
+        }
+    }
+    lines
+}
+
+#[test]
+fn domains_give_hosts() {
+    let apps = "  apps:\n    web: {image: a, port: 80}\n    api: {image: a, port: 81, host: own.example.com}\n    admin: {image: a, port: 82, hosts: {}}\n    none: {image: a, port: 83, host: null}\n    worker: {image: a}\n";
+    let of = |domain: &str| hosts(&stack("shop", &format!("  domain: {domain}\n{apps}")));
+    assert_eq!(
+        of("{zone: example.com, pattern: \"{app}.{name}.Example.com\", records: wildcard}"),
+        [
+            "shop/admin Wildcard ",
+            "shop/api Wildcard own.example.com:81/",
+            "shop/none Wildcard ",
+            "shop/web Wildcard web.shop.example.com:80/",
+            "shop/worker Wildcard "
+        ]
+    );
+    assert_eq!(of("{records: managed}")[4], "shop/worker Managed ");
+    assert_eq!(of("{}")[3], "shop/web Managed ");
+    // The zone's own name is in it.
+    assert_eq!(
+        hosts(&stack(
+            "apex",
+            "  domain: {zone: example.com, pattern: example.com}\n  apps: {web: {image: a, port: 80}}\n"
+        )),
+        ["apex/web Managed example.com:80/"]
+    );
+    let staged = stack(
+        "shop",
+        "  domain: {zone: {production: example.com, staging: example.net}, pattern: {production: \"{app}.example.com\", staging: \"{app}.{stage}.example.net\"}}\n  apps: {web: {image: a, port: 80}}\n",
+    );
+    assert_eq!(hosts(&staged), ["shop/web Managed web.example.com:80/"]);
+    assert_eq!(
+        hosts(&staged.replace("name: shop", "name: shop, stage: staging")),
+        ["shop/web Managed web.staging.example.net:80/"]
+    );
+    // From a template, with a part of it changed by the stack. The health check and the links count the host.
+    let template = "apiVersion: berth.dev/v1\nkind: StackTemplate\nmetadata: {name: base}\nspec:\n  domain: {zone: example.com, pattern: \"{app}.{tenant}.example.com\", records: wildcard}\n  apps:\n    web: {image: \"a:1\", port: 80, health: {http: /}, env: {URL: {from: {app: web}}}}\n";
+    let over = |spec: &str| {
+        hosts(&format!(
+            "=== t.yaml\n{template}=== s.yaml\n{}",
+            stack("shop", spec).replace("name: shop", "name: shop, tenant: acme")
+        ))
+    };
+    assert_eq!(over("  template: base\n"), ["shop/web Wildcard web.acme.example.com:80/"]);
+    assert_eq!(
+        over("  template: base\n  domain: {pattern: \"{name}.example.com\", records: managed}\n"),
+        ["shop/web Managed shop.example.com:80/"]
+    );
+    assert_eq!(
+        over("  template: base\n  domain: null\n  apps: {web: {host: x.example.org}}\n"),
+        ["shop/web Managed x.example.org:80/"]
+    );
+    // The pattern speaks before the settings do.
+    let mut cx = Context::default();
+    cx.defaults.host_suffix = Some("suffix.test".to_owned());
+    let host = |spec: &str| {
+        let fleet = load(&[Input::new("a.yaml", stack("shop", spec))], &cx);
+        let app = fleet.stacks.values().next().unwrap().apps.values().next().unwrap().clone();
+        app.hosts.keys().map(|k| k.host.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        host("  domain: {pattern: \"{app}.example.com\"}\n  apps: {web: {image: a, port: 80}}\n"),
+        ["web.example.com"]
+    );
+    assert_eq!(
+        host("  domain: {records: wildcard}\n  apps: {web: {image: a, port: 80}}\n"),
+        ["shop.suffix.test"]
+    );
+}
+
+#[test]
 fn not_built_yet() {
     check(
         "later_kinds",

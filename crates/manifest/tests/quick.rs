@@ -29,8 +29,14 @@ fn text(walk: &mut Walk, own: u64) -> String {
         0 => format!("  template: t{}\n", walk.below(2)),
         _ => String::new(),
     };
-    let host = match walk.below(4) {
+    let host = match walk.below(5) {
         0 => format!(", host: h{}.test, port: 80", walk.below(12)),
+        1 => ", port: 80".to_owned(),
+        _ => String::new(),
+    };
+    let domain = match walk.below(5) {
+        0 => format!("  domain: {{pattern: \"h{}.test\"}}\n", walk.below(12)),
+        1 => format!("  domain: {{zone: h{}.test, records: wildcard}}\n", walk.below(12)),
         _ => String::new(),
     };
     let odd = match walk.below(60) {
@@ -39,7 +45,7 @@ fn text(walk: &mut Walk, own: u64) -> String {
         _ => "",
     };
     let one = format!(
-        "apiVersion: berth.dev/v1\nkind: Stack\nmetadata: {{name: s{name}}}\nspec:\n  target: {{project: p}}\n{template}  apps:\n    \
+        "apiVersion: berth.dev/v1\nkind: Stack\nmetadata: {{name: s{name}}}\nspec:\n  target: {{project: p}}\n{template}{domain}  apps:\n    \
          web: {{image: \"a:{}\"{host}}}{odd}\n",
         walk.below(5)
     );

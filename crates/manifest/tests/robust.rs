@@ -184,6 +184,7 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("  apps:\n    web:\n".to_owned()),
         Just("      image: a\n      port: 80\n".to_owned()),
         Just("      host: \"{name}.x.y\"\n".to_owned()),
+        Just("  domain: {zone: x.y, pattern: \"{app}.x.y\", records: wildcard}\n".to_owned()),
         Just("      env: {A: \"${{project.X}}\", B: *x, C: &x 1, D: null}\n".to_owned()),
         Just("---\n".to_owned()),
         "[ \\t\\n:{}\\[\\]&*!|>'\"#%@`a-z0-9-]{0,12}",

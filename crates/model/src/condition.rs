@@ -18,6 +18,8 @@ pub enum ConditionType {
     Deployed,
     /// It answers its health check now.
     Healthy,
+    /// The records of its hosts are answered by all servers of their zones. Present where Berth reaches the zones.
+    DNSReady,
     /// The certificates of its hosts are there and right. Present only where they are not, or soon will not be.
     CertificateReady,
     /// A field that `drift: report` names differs, or someone undoes a field. Present only while true.
@@ -126,6 +128,16 @@ reasons! {
     NotAnswering,
     /// No health check is asked for.
     NotChecked,
+    /// Every server of their zones answers the records of its hosts as they must be.
+    RecordsVerified,
+    /// A record is there, and not every server of its zone answers it yet.
+    RecordsPending,
+    /// A record cannot be made: its zone is served elsewhere, full, locked, or has no room for it.
+    RecordRefused,
+    /// A zone cannot be read or written now.
+    DnsUnavailable,
+    /// Records would lead to an address that the world cannot reach.
+    AddressNotPublic,
     /// The certificate is not there yet, or wrong.
     CertificatePending,
     /// The certificate expires within two weeks: its renewal is overdue.

@@ -3,7 +3,9 @@
 use crate::field::Fields;
 use crate::hash::Hash;
 use crate::ids::{AppName, BackendName, StackName};
-use crate::stack::{DriftPolicy, HealthHttp, Host, HostKey, Mount, OnFirstFailure, Place, Port, PortKey};
+use crate::stack::{
+    DriftPolicy, HealthHttp, Host, HostKey, Mount, OnFirstFailure, Place, Port, PortKey, Records,
+};
 use litemap::LiteMap;
 use std::collections::BTreeMap;
 
@@ -26,6 +28,8 @@ pub struct Desired {
     pub left: std::collections::BTreeSet<AppName>,
     /// What becomes of it if it never comes up.
     pub on_first_failure: OnFirstFailure,
+    /// Who writes the DNS records of its hosts.
+    pub records: Records,
     /// Changes nothing.
     pub paused: bool,
 }
@@ -65,6 +69,14 @@ impl DesiredApp {
     pub fn first_host(&self) -> Option<(&HostKey, &Host)> {
         self.children.iter().find_map(|(k, c)| match (k, c) {
             (ChildKey::Domain(key), Child::Domain(host)) => Some((key, host)),
+            _ => None,
+        })
+    }
+
+    /// Its hosts; one may come more than once.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.children.keys().filter_map(|key| match key {
+            ChildKey::Domain(at) => Some(at.host.as_str()),
             _ => None,
         })
     }

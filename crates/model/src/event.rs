@@ -1,6 +1,7 @@
 //! What happened, for people and portals. An event never carries a secret.
 
 use crate::condition::Reason;
+use crate::dns::Fqdn;
 use crate::ids::{AppName, Key};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,13 @@ pub enum Request {
         /// The generation to go back to; the newest good one before the current if `None`.
         to: Option<u64>,
     },
+    /// Take over the records of a host that stand there exactly as they are wanted, without a mark.
+    Adopt {
+        /// Of which stack.
+        key: Key,
+        /// Which.
+        host: Fqdn,
+    },
     /// Start containers anew, with the settings that they have.
     Restart {
         /// Of which stack.
@@ -76,6 +84,7 @@ impl Request {
             Request::Resume { .. } => "resume",
             Request::Confirm { .. } => "confirm",
             Request::Rollback { .. } => "rollback",
+            Request::Adopt { .. } => "adopt",
             Request::Restart { .. } => "restart",
         }
     }
@@ -88,6 +97,7 @@ impl Request {
             | Request::Pause { key }
             | Request::Resume { key }
             | Request::Rollback { key, .. }
+            | Request::Adopt { key, .. }
             | Request::Restart { key, .. } => Some(key),
             Request::Confirm { .. } => None,
         }

@@ -8,8 +8,8 @@ use crate::ids::{AppName, BackendName, ProjectName, StackName};
 use crate::project::{Project, ProjectEnvValue};
 use crate::stack::{
     App, DriftPolicy, Encoding, EnvValue, FromApps, Generate, HealthCmd, HealthHttp, Host, HostKey, Https,
-    Mount, OnFirstFailure, Part, Patch, Place, Port, PortKey, RegistryAuth, Stack, Stage, Target, Text,
-    UpdatePolicy,
+    Mount, OnFirstFailure, Part, Patch, Place, Port, PortKey, Records, RegistryAuth, Stack, Stage, Target,
+    Text, UpdatePolicy,
 };
 use crate::units::{Bytes, NanoCpus};
 use litemap::LiteMap;
@@ -58,7 +58,7 @@ macro_rules! fields {
 }
 fields! {
     // Where a document stands is no part of what it wants.
-    Stack { name, tenant, formerly, stage, paused, target, apps, on_first_failure, template, origin: _ }
+    Stack { name, tenant, formerly, stage, paused, target, apps, on_first_failure, template, records, origin: _ }
     Target { backend, project, environment }
     App {
         name_on_dokploy, adopt, image, follow, registry, port, env, command, args, replicas, memory, memory_reserve,
@@ -174,6 +174,14 @@ impl Hashed for OnFirstFailure {
         w.number(match self {
             OnFirstFailure::Keep => 0,
             OnFirstFailure::Remove => 1,
+        });
+    }
+}
+impl Hashed for Records {
+    fn write(&self, w: &mut Writer) {
+        w.number(match self {
+            Records::Managed => 0,
+            Records::Wildcard => 1,
         });
     }
 }

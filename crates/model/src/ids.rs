@@ -107,6 +107,10 @@ name_type!(
     BackendName
 );
 name_type!(
+    /// A DNS credential of `berth.yaml`.
+    CredentialName
+);
+name_type!(
     /// A stack.
     StackName
 );

@@ -7,6 +7,7 @@ pub mod access;
 pub mod condition;
 pub mod config;
 pub mod desired;
+pub mod dns;
 pub mod dotenv;
 pub mod event;
 pub mod field;

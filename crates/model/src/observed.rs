@@ -2,6 +2,7 @@
 //! and a delete because of it.
 
 use crate::desired::{Child, ChildKey};
+use crate::dns::ObservedDns;
 use crate::field::Fields;
 use crate::ids::{AppId, ChildId, DeploymentId, EnvironmentId, ProjectId, ProjectName, ServiceName};
 use crate::mark::{MarkSeen, PlaceMark};
@@ -9,6 +10,7 @@ use crate::secret::Secret;
 use crate::time::Time;
 use smol_str::SmolStr;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A remote fact.
@@ -425,4 +427,8 @@ pub struct Observed {
     pub probes: BTreeMap<crate::ids::AppName, ProbeResult>,
     /// Images, by reference.
     pub images: BTreeMap<String, ImageAnswer>,
+    /// The address that Dokploy has for its server, where it was asked for.
+    pub address: Option<Seen<IpAddr>>,
+    /// DNS.
+    pub dns: ObservedDns,
 }

@@ -3,6 +3,7 @@
 
 use crate::condition::{Condition, Phase, Reason};
 use crate::desired::ChildKey;
+use crate::dns::{Fqdn, Ledger, RecordData, RecordKey, Verified};
 use crate::hash::Hash;
 use crate::ids::{
     AppId, AppName, BackendName, ChildId, EnvironmentId, Key, OperationId, ProjectId, ServiceName, StackName,
@@ -11,7 +12,7 @@ use crate::stack::{Origin, compact};
 use crate::time::Time;
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The record of a stack or project.
@@ -44,6 +45,35 @@ pub struct Record {
     /// `deletionPolicy: delete` stood in the manifest: needed once the manifest is gone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deletes: bool,
+    /// What it wrote into DNS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Box<DnsRecord>>,
+}
+
+/// What a stack wrote into DNS, and how far the world was seen to know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DnsRecord {
+    /// What was written.
+    #[serde(skip_serializing_if = "Ledger::is_empty")]
+    pub ledger: Ledger,
+    /// What every server was seen to answer, and when.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub verified: BTreeMap<RecordKey, Verified>,
+    /// Hosts whose records are to be taken over, as somebody asked, until they are.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub adopting: BTreeSet<Fqdn>,
+    /// Since when records are waited for that not every server answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Time>,
+}
+
+impl DnsRecord {
+    /// Nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Record {
@@ -293,6 +323,9 @@ pub struct StackStatus {
     pub conditions: Vec<Condition>,
     /// Apps.
     pub apps: Vec<AppStatus>,
+    /// The hosts whose records Berth knows of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostStatus>,
     /// The first host's URL.
     pub url: Option<String>,
     /// Where the rollout stands, if one is open.
@@ -310,6 +343,7 @@ impl StackStatus {
     pub fn compact(&mut self) {
         self.conditions.shrink_to_fit();
         self.apps.shrink_to_fit();
+        self.hosts.shrink_to_fit();
     }
 
     /// The condition of this type.
@@ -323,6 +357,21 @@ impl StackStatus {
         self.condition(crate::condition::ConditionType::Ready)
             .is_some_and(|c| c.status == crate::condition::Status::True)
     }
+}
+
+/// How the records of one host stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostStatus {
+    /// The host.
+    pub host: Fqdn,
+    /// The zone that holds its records.
+    pub zone: Fqdn,
+    /// What they say.
+    pub records: Vec<RecordData>,
+    /// When every server was last seen to answer them all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Time>,
 }
 
 /// How one app stands.

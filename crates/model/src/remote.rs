@@ -8,6 +8,7 @@ use crate::ids::{AppId, ChildId, DeploymentId, EnvironmentId, ProjectId, Service
 use crate::observed::{AppDetail, Jobs, Live, ProjectDetail, Seen, SeenService, Task};
 use crate::secret::Secret;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub enum Read {
     Project(ProjectId),
     /// The end of a deployment's log.
     Log(DeploymentId),
+    /// The address that the platform has for its server.
+    Address,
     /// What an application's containers wrote lately.
     Output {
         /// Which.
@@ -60,6 +63,8 @@ pub enum Fact {
     Project(Seen<Box<ProjectDetail>>),
     /// To `Log`. Redacted.
     Log(String),
+    /// To `Address`. `Absent` where none was set there.
+    Address(Seen<IpAddr>),
     /// To `Output`: as it was written.
     Output(String),
 }

@@ -155,8 +155,20 @@ pub struct Stack {
     pub on_first_failure: OnFirstFailure,
     /// The template it was laid over.
     pub template: Option<String>,
+    /// Who writes the DNS records of its hosts.
+    pub records: Records,
     /// Where it is written.
     pub origin: Origin,
+}
+
+/// `domain.records`: who writes DNS records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Records {
+    /// Berth, in the zones that its credentials reach.
+    #[default]
+    Managed,
+    /// Nobody: a wildcard record is there. What it answers is verified.
+    Wildcard,
 }
 
 /// `onFirstFailure`.

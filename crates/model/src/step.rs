@@ -2,12 +2,14 @@
 
 use crate::condition::{Phase, Reason};
 use crate::desired::{Child, ChildKey};
+use crate::dns::{self, DnsRead, LedgerEntry, RecordKey, Verified, ZoneId};
 use crate::field::{Difference, Fields};
 use crate::hash::Hash;
 use crate::ids::{AppId, AppName, ChildId, EnvironmentId, ProjectId, ServiceName};
 use crate::mark::Mark;
 use crate::remote::Read;
 use crate::secret::Secret;
+use crate::time::Time;
 use std::time::Duration;
 
 /// What to do, in order, and what not to do.
@@ -63,6 +65,8 @@ impl Plan {
 pub enum Step {
     /// Look before anything else; the plan is made again with the answer.
     Look(Read),
+    /// Look at DNS.
+    LookDns(DnsRead),
     /// Ask an app's health check.
     Probe {
         /// Which app.
@@ -76,6 +80,13 @@ pub enum Step {
         image: String,
         /// Credentials, if any.
         auth: Option<(String, Secret)>,
+    },
+    /// Change records of one zone. They do not depend on each other.
+    ChangeRecords {
+        /// The zone.
+        zone: ZoneId,
+        /// The changes, each at one name.
+        changes: Vec<dns::Change>,
     },
     /// Make the stack's project.
     CreateProject {
@@ -261,6 +272,8 @@ impl Step {
             | Step::Restart { app, .. }
             | Step::DeleteApp { app, .. } => Some(app),
             Step::Look(_)
+            | Step::LookDns(_)
+            | Step::ChangeRecords { .. }
             | Step::CheckImage { .. }
             | Step::CreateProject { .. }
             | Step::UpdateProject { .. }
@@ -274,15 +287,16 @@ impl Step {
     /// Whether the step leaves the outside as it is.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        matches!(self, Step::Look(_) | Step::Probe { .. } | Step::CheckImage { .. })
+        matches!(self, Step::Look(_) | Step::LookDns(_) | Step::Probe { .. } | Step::CheckImage { .. })
     }
 
     /// The phase it belongs to.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self {
-            Step::Look(_) | Step::CheckImage { .. } => Phase::Check,
-            Step::CreateProject { .. }
+            Step::Look(_) | Step::LookDns(_) | Step::CheckImage { .. } => Phase::Check,
+            Step::ChangeRecords { .. }
+            | Step::CreateProject { .. }
             | Step::UpdateProject { .. }
             | Step::RemoveProject { .. }
             | Step::RemoveEnvironment { .. }
@@ -452,6 +466,23 @@ pub enum Learned {
         /// The paths.
         paths: Vec<String>,
     },
+    /// This is what the ledger of DNS is to hold; `None` for nothing.
+    Records {
+        /// By name and type.
+        entries: Vec<(RecordKey, Option<LedgerEntry>)>,
+    },
+    /// Every server answered these records.
+    Verified {
+        /// By name and type.
+        records: Vec<(RecordKey, Verified)>,
+        /// They are all there are: others are forgotten.
+        all: bool,
+    },
+    /// Records are waited for that not every server answers, since then; `None`: no more.
+    Waiting {
+        /// Since when.
+        since: Option<Time>,
+    },
     /// An app that the manifest no longer has is nothing to remember.
     Forget {
         /// Which app.
@@ -469,6 +500,7 @@ impl Learned {
     /// Whether the plan would be another once this is kept.
     #[must_use]
     pub fn changes_the_plan(&self) -> bool {
-        !self.goes_with_writes() && !matches!(self, Learned::Applied { .. } | Learned::Drift { .. })
+        !self.goes_with_writes()
+            && !matches!(self, Learned::Applied { .. } | Learned::Drift { .. } | Learned::Waiting { .. })
     }
 }

@@ -39,6 +39,9 @@ impl<'a> Planner<'a> {
         if !self.recorded_apps_are_listed(fleet) {
             return;
         }
+        if !self.records(desired) {
+            return;
+        }
         let Some(spot) = self.place(desired, fleet) else {
             return;
         };
@@ -115,6 +118,8 @@ impl<'a> Planner<'a> {
     fn app(&mut self, desired: &Desired, app: &DesiredApp, spot: &Spot, fleet: &'a FleetView) {
         match self.locate(desired, app, fleet, spot.environment.as_ref()) {
             Located::Blocked => {}
+            // Its records come first: whoever asks for one too early is told that there is none, and remembers that.
+            Located::None if app.hosts().any(|host| self.withheld.contains(host)) => {}
             Located::None => self.create(desired, app, spot),
             // Ours from here on, and planned again as what it is: an application of which only what is named is managed.
             Located::Adopt(seen) => {

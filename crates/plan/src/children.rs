@@ -83,6 +83,7 @@ impl Planner<'_> {
                         detail.id
                     ),
                 ),
+                None if self.is_withheld(key) => {}
                 None => {
                     if record.children.contains_key(key) {
                         self.learn(Learned::GoneChild { app: app.name.clone(), key: key.clone() });
@@ -141,6 +142,11 @@ impl Planner<'_> {
         self.plan.steps.extend(steps);
         keep.sort();
         keep
+    }
+
+    /// A domain whose host has no records yet.
+    fn is_withheld(&self, key: &ChildKey) -> bool {
+        matches!(key, ChildKey::Domain(at) if self.withheld.contains(&at.host))
     }
 
     fn is_ours(

@@ -82,6 +82,7 @@ pub fn compile<'a>(
             apps,
             left: BTreeSet::new(),
             on_first_failure: stack.on_first_failure,
+            records: stack.records,
             paused: stack.paused,
         },
         blocked: cx.blocked,

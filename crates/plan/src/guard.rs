@@ -33,14 +33,23 @@ pub fn guard(of: usize, removing: BTreeSet<StackName>, recreating: BTreeSet<Stac
     if affected.len() <= limit {
         return Guard::Free;
     }
-    // FNV-1a over the names: the token names this set and no other.
+    let words = |sign, names: &BTreeSet<StackName>| {
+        names.iter().map(|name| format!("{sign}{name}")).collect::<Vec<_>>()
+    };
+    let all = [words('-', &removing), words('+', &recreating)].concat();
+    let token = token(all.iter().map(String::as_str));
+    Guard::Held(Hold { token, removing, recreating, of })
+}
+
+/// Names these words, in this order, and no others: FNV-1a.
+pub(crate) fn token<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for name in removing.iter().map(|n| ("-", n)).chain(recreating.iter().map(|n| ("+", n))) {
-        for byte in name.0.bytes().chain(name.1.as_str().bytes()).chain([0]) {
+    for word in words {
+        for byte in word.bytes().chain([0]) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
-    Guard::Held(Hold { token: format!("{:08x}", hash >> 32), removing, recreating, of })
+    format!("{:08x}", hash >> 32)
 }
 
 #[cfg(test)]

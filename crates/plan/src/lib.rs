@@ -7,6 +7,7 @@ mod app;
 mod children;
 mod compile;
 mod diff;
+pub mod dns;
 mod gate;
 mod guard;
 mod itself;
@@ -14,6 +15,7 @@ mod judge;
 mod locate;
 mod place;
 mod project;
+mod records;
 mod remove;
 mod render;
 mod runs;
@@ -28,6 +30,7 @@ pub use itself::{ITSELF_LAST, Itself};
 pub use judge::{Expected, Verdict, expect, judge};
 pub use place::{environment, idle_environments};
 pub use project::{ProjectInput, plan_project};
+pub use records::{DnsPolicy, is_public, stands};
 pub use render::{Line, lines, render};
 
 use berth_model::condition::{Phase, Reason};
@@ -39,7 +42,7 @@ use berth_model::record::{Intent, IntentTarget, Record};
 use berth_model::remote::Read;
 use berth_model::step::{Blocked, Learned, Note, Plan, Step};
 use berth_model::time::Time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What a run may assume and must respect.
@@ -67,6 +70,8 @@ pub struct Policy<'a> {
     pub restoring: BTreeMap<AppName, Hash>,
     /// The app of this stack that the daemon itself runs as, if it is one.
     pub itself: Option<Itself>,
+    /// DNS, where a credential is set.
+    pub dns: Option<DnsPolicy<'a>>,
     /// Operation ids for creates of this plan come from here, one for each target.
     pub settle: Duration,
 }
@@ -93,7 +98,7 @@ pub struct Input<'a> {
 /// Plans one stack.
 #[must_use]
 pub fn plan(input: Input<'_>, policy: &Policy<'_>) -> Plan {
-    let mut planner = Planner { input, policy, plan: Plan::default() };
+    let mut planner = Planner { input, policy, plan: Plan::default(), withheld: BTreeSet::new() };
     match input.desired {
         Some(desired) => planner.keep(desired),
         None => planner.remove_stack(),
@@ -106,6 +111,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) input: Input<'a>,
     pub(crate) policy: &'a Policy<'a>,
     pub(crate) plan: Plan,
+    /// Hosts under which nothing new is exposed for now.
+    pub(crate) withheld: BTreeSet<String>,
 }
 
 /// How an open create stands.

@@ -17,7 +17,7 @@ use berth_model::record::{Intent, IntentTarget, Record};
 use berth_model::remote::Read;
 use berth_model::stack::{Part, Text};
 use berth_model::step::{Learned, Plan, Step};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Input of a project's plan.
 pub struct ProjectInput<'a> {
@@ -53,7 +53,7 @@ pub fn plan_project(input: &ProjectInput<'_>, policy: &Policy<'_>) -> Plan {
         intents: input.intents,
         observed: input.observed,
     };
-    let mut planner = Planner { input: base, policy, plan: Plan::default() };
+    let mut planner = Planner { input: base, policy, plan: Plan::default(), withheld: BTreeSet::new() };
     if let Some(fleet) = input.observed.fleet.clone() {
         match input.desired {
             Some(desired) => planner.keep_project(input, desired, &fleet),

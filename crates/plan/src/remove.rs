@@ -53,7 +53,7 @@ impl<'a> Planner<'a> {
             self.unsettled("a create".to_owned(), intent);
             unfinished = true;
         }
-        if !unfinished {
+        if !unfinished && self.remove_records() {
             self.remove_own_project(&stack, fleet);
         }
     }

@@ -1,8 +1,10 @@
 //! A plan as people read it: field by field, with what it costs. The same lines are the JSON of `berth plan -o json`.
 
+use berth_model::dns::{Change, RecordData, Then};
 use berth_model::remote::Read;
 use berth_model::step::{Plan, Step};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// One line of a plan.
@@ -81,9 +83,16 @@ fn step_lines(step: &Step, out: &mut Vec<Line>) {
                 Read::Jobs => "deployment jobs".to_owned(),
                 Read::Project(id) => format!("project {id}"),
                 Read::Log(id) => format!("log of deployment {id}"),
+                Read::Address => "the server's address".to_owned(),
                 Read::Output { app, .. } => format!("output of application {app}"),
             };
             out.push(Line::new("look", what));
+        }
+        Step::LookDns(read) => out.push(Line::new("look", read.to_string())),
+        Step::ChangeRecords { changes, .. } => {
+            for change in changes {
+                record_lines(change, out);
+            }
         }
         Step::Probe { app, probe } => {
             out.push(Line::new("look", format!("app {app}")).to(format!("health of {}", probe.host)));
@@ -148,6 +157,26 @@ fn step_lines(step: &Step, out: &mut Vec<Line>) {
             let what = if *duplicate { "a second object of one create" } else { "volumes stay" };
             out.push(Line::new("delete", format!("app {app}")).from(format!("application {id}")).to(what));
         }
+    }
+}
+
+fn record_lines(change: &Change, out: &mut Vec<Line>) {
+    let listed =
+        |values: &BTreeSet<RecordData>| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    for (kind, set) in &change.sets {
+        let what = format!("record {} {kind}", change.name);
+        out.push(match &set.then {
+            Then::Put(put) if set.ours.is_empty() && set.believed.is_empty() => {
+                Line::new("create", what).to(listed(&put.values))
+            }
+            Then::Put(put) => {
+                let from =
+                    if set.ours == put.values { "its mark or its ttl".to_owned() } else { listed(&set.ours) };
+                Line::new("update", what).from(from).to(listed(&put.values))
+            }
+            Then::Remove { .. } if set.ours.is_empty() => Line::new("delete", what).from("the mark alone"),
+            Then::Remove { .. } => Line::new("delete", what).from(listed(&set.ours)),
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 //! A port speaks in domain types only: no HTTP status, no SQL error, no JSON value crosses it. Every port has its
 //! real adapter, and the simulator or an in-memory twin that passes the same contract tests.
 
+mod dns;
 mod error;
 mod platform;
 mod rows;
@@ -10,6 +11,7 @@ mod store;
 mod vault;
 mod wanted;
 
+pub use dns::{Dns, Preflight};
 pub use error::PortError;
 pub use platform::{BackendState, Breaker, Diagnosis, Finding, Pace, Platform, Prober, Registry, Severity};
 pub use rows::{Asked, Draft, Expect, Fault, Put, Refused};
@@ -47,4 +49,6 @@ pub trait World: Send + Sync + 'static {
     type Clock: Clock;
     /// Randomness.
     type Dice: Dice;
+    /// DNS.
+    type Dns: Dns;
 }

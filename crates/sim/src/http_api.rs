@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, Response, header};
 use serde_json::{Map, Value, json};
 
 use crate::api::{self, Ctx, Procedure};
@@ -91,14 +91,14 @@ fn strings(value: &Value, out: &mut Vec<String>) {
 }
 
 /// Decoded pairs of a query string.
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|part| !part.is_empty()).map(|part| {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         (decode(key), decode(value))
     })
 }
 
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -121,17 +121,31 @@ fn decode(text: &str) -> String {
 pub(crate) struct Reply {
     pub status: u16,
     pub content_type: Option<&'static str>,
-    pub extra: Option<(&'static str, String)>,
+    pub extra: Vec<(&'static str, String)>,
     pub body: Bytes,
 }
 
 impl Reply {
     pub(crate) fn json(status: u16, body: String) -> Reply {
-        Reply { status, content_type: Some("application/json"), extra: None, body: Bytes::from(body) }
+        Reply { status, content_type: Some("application/json"), extra: Vec::new(), body: Bytes::from(body) }
     }
 
-    pub(crate) fn plain(status: u16, body: &'static str) -> Reply {
-        Reply { status, content_type: None, extra: None, body: Bytes::from_static(body.as_bytes()) }
+    pub(crate) fn plain(status: u16, body: impl Into<Bytes>) -> Reply {
+        Reply { status, content_type: None, extra: Vec::new(), body: body.into() }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Bytes> {
+        let mut out = Response::new(self.body);
+        *out.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or_default();
+        if let Some(kind) = self.content_type {
+            out.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        }
+        for (name, value) in self.extra {
+            if let Ok(value) = http::HeaderValue::from_str(&value) {
+                out.headers_mut().insert(http::HeaderName::from_static(name), value);
+            }
+        }
+        out
     }
 
     pub(crate) fn unauthorized() -> Reply {
@@ -208,7 +222,7 @@ impl World {
             return Ok(Reply::plain(431, ""));
         }
         if let Some(location) = corrected(call) {
-            let extra = Some(("location", location));
+            let extra = vec![("location", location)];
             return Ok(Reply { status: 308, content_type: None, extra, body: Bytes::new() });
         }
         if call.is_health() {

@@ -3,13 +3,16 @@
 
 mod api;
 mod auth;
+mod clock;
 mod columns;
+pub mod dns;
 mod dotenv;
 mod dump;
 mod error;
 mod fault;
 mod http_api;
 mod image;
+mod ledger;
 mod lists;
 mod queue;
 mod registry;
@@ -32,7 +35,7 @@ mod world;
 pub use auth::{ApiKey, Role};
 pub use columns::Application;
 pub use dotenv::{parse as parse_env, resolve as resolve_env};
-pub use fault::{Broken, CallNo, CallRecord, Chaos, Fault};
+pub use fault::{Broken, CallNo, CallRecord, Chaos, Fault, Rule};
 pub use image::{Behaviour, Image, Images};
 pub use queue::{Job, Queue};
 pub use rows::{Deployment, Domain, Environment, Mount, Port, Project};

@@ -15,14 +15,14 @@ use tower_http::compression::CompressionLayer;
 
 use crate::sim::{Probe, Sim};
 
-async fn whole(request: Request<Body>) -> Request<Bytes> {
+pub(crate) async fn whole(request: Request<Body>) -> Request<Bytes> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     Request::from_parts(parts, body)
 }
 
 /// A body that fails at once: the connection closes before a complete answer is out.
-fn torn() -> Response<Body> {
+pub(crate) fn torn() -> Response<Body> {
     let broken =
         futures::stream::once(async { Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset)) });
     let mut out = Response::new(Body::from_stream(broken));
@@ -56,7 +56,7 @@ async fn registry(State(sim): State<Sim>, request: Request<Body>) -> Response<Bo
     sim.registry(whole(request).await).map(Body::from)
 }
 
-async fn run(listener: TcpListener, router: Router, cancel: CancellationToken) {
+pub(crate) async fn run(listener: TcpListener, router: Router, cancel: CancellationToken) {
     let server = axum::serve(listener, router).with_graceful_shutdown(cancel.clone().cancelled_owned());
     // Hung calls would hold a graceful end for ever.
     let force = async {

@@ -1,12 +1,11 @@
 //! The simulator's handle: exchanges, faults, keys, and access to the world.
 //! It must never hold the world's lock across an await, nor let time pass but through tokio's clock.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -14,10 +13,10 @@ use tokio::time::Instant;
 
 use crate::api;
 use crate::auth::Role;
-use crate::fault::{Broken, CallNo, CallRecord, Chaos, Fault};
+use crate::fault::{Broken, CallNo, CallRecord, Chaos, Fault, Rule};
 use crate::http_api::{Call, Order, Reply};
 use crate::image::Behaviour;
-use crate::rng::Rng;
+use crate::ledger::{Ledger, Subject};
 use crate::traefik::Certificate;
 use crate::world::{Event, World};
 
@@ -42,6 +41,8 @@ pub struct Options {
     pub registry: String,
     /// What `settings.getDokployVersion` says.
     pub version: String,
+    /// What `settings.getIp` says: empty where nobody set it.
+    pub address: String,
 }
 
 impl Default for Options {
@@ -57,6 +58,7 @@ impl Default for Options {
             pool: 10,
             registry: "registry.sim".to_owned(),
             version: "v0.30.2".to_owned(),
+            address: String::new(),
         }
     }
 }
@@ -84,15 +86,6 @@ impl Probe {
             Probe::Refused => None,
         }
     }
-}
-
-#[derive(Default)]
-struct Ledger {
-    count: u64,
-    calls: Vec<CallRecord>,
-    planned: BTreeMap<u64, Fault>,
-    chaos: Option<(Chaos, Rng)>,
-    latency: Duration,
 }
 
 struct Shared {
@@ -154,14 +147,9 @@ impl Sim {
         let (no, fault, latency) = self.record(&call);
         let out = self.exchange(call, fault, latency).await;
         if let Ok(reply) = &out {
-            let mut ledger = lock(&self.0.ledger);
-            let at = ledger.calls.binary_search_by_key(&no, |c| c.no);
-            if let Some(record) = at.ok().and_then(|at| ledger.calls.get_mut(at)) {
-                record.status = Some(reply.status);
-                record.bytes = reply.body.len();
-            }
+            lock(&self.0.ledger).answered(no, reply.status, reply.body.len());
         }
-        out.map(response)
+        out.map(Reply::into_response)
     }
 
     fn record(&self, call: &Call) -> (u64, Option<Fault>, Duration) {
@@ -169,23 +157,15 @@ impl Sim {
         let (names, _) = call.names();
         let found = api::find(names[0]);
         let mutation = found.map_or(call.method == Method::POST, |p| p.mutation);
-        let mut ledger = lock(&self.0.ledger);
-        ledger.count += 1;
-        let no = ledger.count;
-        let planned = ledger.planned.remove(&no);
-        let drawn = ledger.chaos.as_mut().and_then(|(chaos, rng)| chaos.draw(rng, mutation));
-        let fault = planned.or(drawn);
-        ledger.calls.push(CallRecord {
-            no,
-            at,
+        let subject = Subject {
             key: call.key.clone(),
             procedure: names[0].to_owned(),
             mutation,
             items: names.len(),
-            status: None,
-            fault: fault.as_ref().map(Fault::name),
-            bytes: 0,
-        });
+            ..Subject::default()
+        };
+        let mut ledger = lock(&self.0.ledger);
+        let (no, fault) = ledger.enter(at, subject);
         (no, fault, ledger.latency)
     }
 
@@ -199,9 +179,16 @@ impl Sim {
             }
             Some(Fault::TooMany { retry_after }) => {
                 let mut reply = Reply::plain(429, "Too Many Requests");
-                reply.extra = retry_after.map(|seconds| ("retry-after", seconds.to_string()));
+                reply.extra.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
                 return Ok(reply);
             }
+            Some(Fault::Unavailable { retry_after }) => {
+                let mut reply = Reply::plain(503, "Service Unavailable");
+                reply.extra.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
+                return Ok(reply);
+            }
+            Some(Fault::ServerError) => return Ok(Reply::plain(500, "Internal Server Error")),
+            Some(Fault::Forbidden) => return Ok(Reply::plain(403, "Forbidden")),
             Some(Fault::BadGateway) => return Ok(Reply::plain(502, "Bad Gateway")),
             Some(Fault::Unauthorized) => return Ok(Reply::unauthorized()),
             _ => {}
@@ -238,14 +225,18 @@ impl Sim {
             }
             drop(self.world());
         }
-        match fault {
+        match &fault {
             Some(Fault::After | Fault::Late(_)) => return Err(Broken::Lost),
             Some(Fault::HangAfter) => std::future::pending().await,
             _ => {}
         }
         let done = lock(&order).take();
         match done {
-            Some(out) => out,
+            Some(Ok(reply)) => {
+                let body = fault.map_or_else(|| reply.body.clone(), |f| f.spoil(reply.body.clone()));
+                Ok(Reply { body, ..reply })
+            }
+            Some(Err(broken)) => Err(broken),
             None => {
                 // Out of connections: nothing answers until the process is gone.
                 let _ = boots.changed().await;
@@ -280,12 +271,15 @@ impl Sim {
         if matches!(fault, Fault::StaleList(_)) {
             self.keep_history();
         }
-        let mut ledger = lock(&self.0.ledger);
-        let no = match at {
-            CallNo::Next(n) => ledger.count + n,
-            CallNo::At(n) => n,
-        };
-        ledger.planned.insert(no, fault);
+        lock(&self.0.ledger).plan(at, fault);
+    }
+
+    /// Faults of the calls that fit, in place of the rules before; `seed` is for those with a chance.
+    pub fn set_rules(&self, rules: Vec<Rule>, seed: u64) {
+        if rules.iter().any(|rule| matches!(rule.fault, Fault::StaleList(_))) {
+            self.keep_history();
+        }
+        lock(&self.0.ledger).set_rules(rules, seed);
     }
 
     /// Draws faults for every call from now on, or stops doing so.
@@ -293,10 +287,7 @@ impl Sim {
         if chaos.as_ref().is_some_and(Chaos::has_stale) {
             self.keep_history();
         }
-        lock(&self.0.ledger).chaos = chaos.map(|chaos| {
-            let rng = Rng::new(chaos.seed);
-            (chaos, rng)
-        });
+        lock(&self.0.ledger).set_chaos(chaos);
     }
 
     fn keep_history(&self) {
@@ -407,18 +398,4 @@ fn admit(world: &mut World, call: Call) -> Order {
         leak: false,
         slot: Arc::default(),
     }
-}
-
-fn response(reply: Reply) -> Response<Bytes> {
-    let mut out = Response::new(reply.body);
-    *out.status_mut() = http::StatusCode::from_u16(reply.status).unwrap_or_default();
-    if let Some(kind) = reply.content_type {
-        out.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
-    }
-    if let Some((name, value)) = reply.extra
-        && let Ok(value) = http::HeaderValue::from_str(&value)
-    {
-        out.headers_mut().insert(http::HeaderName::from_static(name), value);
-    }
-    out
 }

@@ -1,14 +1,14 @@
 //! The whole simulated world and its clock: database, queue, Swarm, proxy and keys.
 //! It must never read the wall clock: time is told by the caller and applied lazily, event by event.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::auth::{ApiKey, Role};
+use crate::clock::Timers;
 use crate::columns::Application;
 use crate::http_api::Order;
 use crate::image::Behaviour;
@@ -39,32 +39,6 @@ pub(crate) enum Event {
     JobDone(u64),
     /// A call whose client may have gone away.
     Call(Order),
-}
-
-struct Timer {
-    at: Duration,
-    seq: u64,
-    event: Event,
-}
-
-impl PartialEq for Timer {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.seq) == (other.at, other.seq)
-    }
-}
-
-impl Eq for Timer {}
-
-impl PartialOrd for Timer {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Timer {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.seq).cmp(&(other.at, other.seq))
-    }
 }
 
 /// An earlier state of what lists are made of.
@@ -104,8 +78,7 @@ pub struct World {
     pub(crate) history: Option<VecDeque<Snapshot>>,
     config_key: u64,
     now: Duration,
-    timers: BinaryHeap<Reverse<Timer>>,
-    timer_seq: u64,
+    timers: Timers<Event>,
 }
 
 impl World {
@@ -132,8 +105,7 @@ impl World {
             history: None,
             config_key: 0,
             now: Duration::ZERO,
-            timers: BinaryHeap::new(),
-            timer_seq: 0,
+            timers: Timers::default(),
         }
     }
 
@@ -170,28 +142,20 @@ impl World {
     }
 
     pub(crate) fn later(&mut self, wait: Duration, event: Event) {
-        self.at(self.now + wait, event);
-    }
-
-    fn at(&mut self, at: Duration, event: Event) {
-        self.timer_seq += 1;
-        self.timers.push(Reverse(Timer { at, seq: self.timer_seq, event }));
+        self.timers.push(self.now + wait, event);
     }
 
     /// Lets time pass: everything due until `now` happens, each thing at its own moment.
     pub(crate) fn advance(&mut self, now: Duration) {
         loop {
             for (at, tick) in std::mem::take(&mut self.swarm.outbox) {
-                self.at(at, Event::Tick(tick));
+                self.timers.push(at, Event::Tick(tick));
             }
-            if self.timers.peek().is_none_or(|Reverse(next)| next.at > now) {
-                break;
-            }
-            let Some(Reverse(timer)) = self.timers.pop() else {
+            let Some((at, event)) = self.timers.due(now) else {
                 break;
             };
-            self.now = self.now.max(timer.at);
-            match timer.event {
+            self.now = self.now.max(at);
+            match event {
                 Event::Tick(tick) => self.swarm.tick(&tick, self.now),
                 Event::Pump => self.pump(),
                 Event::JobDone(id) => self.job_done(id),

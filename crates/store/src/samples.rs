@@ -3,10 +3,13 @@
 use berth_model::Time;
 use berth_model::access::{Role, Token, TokenHash};
 use berth_model::condition::{Condition, ConditionType, Reason, Status};
+use berth_model::dns::{DnsHash, Fqdn, LedgerEntry, RecordData, RecordKey, Verified, ZoneId};
 use berth_model::event::{Event, Request};
 use berth_model::hash::Hash;
-use berth_model::ids::{AppName, Key, OperationId, StackName};
-use berth_model::record::{AppRecord, Intent, IntentTarget, Record, Run, StackStatus, Version};
+use berth_model::ids::{AppName, CredentialName, Key, OperationId, StackName};
+use berth_model::record::{
+    AppRecord, DnsRecord, HostStatus, Intent, IntentTarget, Record, Run, StackStatus, Version,
+};
 use berth_ports::{Change, SecretRow};
 use std::time::Duration;
 
@@ -24,6 +27,17 @@ pub(crate) fn app(name: &str) -> AppName {
 pub(crate) fn record(generation: u64) -> Box<Record> {
     let mut record = Record { generation, spec: Some(Hash(generation)), ..Record::default() };
     record.apps.insert(app("web"), Box::new(AppRecord { id: Some("app-1".into()), ..AppRecord::default() }));
+    let key = RecordKey::parse("shop.example.com A").unwrap();
+    let zone =
+        ZoneId { credential: CredentialName::new("zones").unwrap(), name: Fqdn::new("example.com").unwrap() };
+    let value = RecordData::A([203, 0, 113, 7].into());
+    let mut dns = DnsRecord { waiting: Some(Time(3)), ..DnsRecord::default() };
+    let verified = Verified { hash: DnsHash::of(&key, [&value]), at: Time(2) };
+    dns.verified.insert(key.clone(), verified);
+    let entry =
+        LedgerEntry { pending: Some([value.clone()].into()), ..LedgerEntry::of(&zone, [value].into()) };
+    dns.ledger.0.insert(key, entry);
+    record.dns = Some(Box::new(dns));
     Box::new(record)
 }
 
@@ -63,6 +77,12 @@ pub(crate) fn status(key: Key, generation: u64) -> Box<StackStatus> {
             since: Time(4),
         }],
         apps: Vec::new(),
+        hosts: vec![HostStatus {
+            host: Fqdn::new("shop.example.com").unwrap(),
+            zone: Fqdn::new("example.com").unwrap(),
+            records: vec![RecordData::A([203, 0, 113, 7].into())],
+            verified_at: None,
+        }],
         url: None,
         phase: None,
         tenant: Some("acme".to_owned()),

@@ -68,6 +68,17 @@ impl Call {
         }
     }
 
+    /// A write that says the same again when it is repeated, by any method.
+    #[must_use]
+    pub fn write(
+        method: http::Method,
+        procedure: impl Into<Cow<'static, str>>,
+        path: impl Into<Cow<'static, str>>,
+        body: Option<Bytes>,
+    ) -> Self {
+        Self { method, body, idempotent: true, lane: Lane::Write, ..Self::get(procedure, path) }
+    }
+
     /// With one more query parameter.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
@@ -107,6 +118,18 @@ fn encode(out: &mut String, text: &str) {
             out.push(char::from(HEX[usize::from(byte & 15)]));
         }
     }
+}
+
+/// A text as one segment of a path. `*` and `@` stay: they are names of their own in DNS, and no path needs them else.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    let mut out = String::new();
+    for part in text.split_inclusive(['*', '@']) {
+        let plain = part.trim_end_matches(['*', '@']);
+        encode(&mut out, plain);
+        out.push_str(&part[plain.len()..]);
+    }
+    out
 }
 
 /// An answer.
@@ -192,6 +215,32 @@ pub fn retry_after(reply: &Reply) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(at.saturating_sub(now)).unwrap_or(0)))
 }
 
+/// How long a server that counts calls wants to be left alone: by `Retry-After`, or by one of the forms in which the
+/// end of the count is told: seconds from now, an HTTP date, or the second of 1970 at which all calls will be there
+/// again (the first of them is there long before). What is a time of day is read against the answer's own `Date`.
+#[must_use]
+pub fn rate_limit(reply: &Reply) -> Option<Duration> {
+    if let Some(after) = retry_after(reply) {
+        return Some(after);
+    }
+    let number =
+        |names: [&str; 2]| names.iter().find_map(|n| reply.headers.get(*n)?.to_str().ok()).map(str::trim);
+    let reset = number(["ratelimit-reset", "x-ratelimit-reset"])?;
+    let now = || http_date(reply.header(http::header::DATE)?);
+    let until = |at: i64| Some(Duration::from_secs(u64::try_from(at.saturating_sub(now()?)).unwrap_or(0)));
+    match reset.parse::<i64>() {
+        Ok(seconds) if seconds < 1_000_000_000 => {
+            Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+        }
+        Ok(full) => {
+            let most = number(["ratelimit-limit", "x-ratelimit-limit"]).and_then(|t| t.parse::<u32>().ok());
+            let each = until(full)? / most.unwrap_or(1).max(1);
+            Some(each.max(Duration::from_secs(1)))
+        }
+        Err(_) => until(http_date(reset)?),
+    }
+}
+
 /// Seconds since 1970 of an HTTP date.
 #[must_use]
 pub fn http_date(text: &str) -> Option<i64> {
@@ -206,6 +255,61 @@ mod tests {
     fn targets_are_encoded() {
         let call = Call::get("p", "/api/p").with("input", r#"{"0":{"a b":"ä&="}}"#).with("batch", "1");
         assert_eq!(call.target(), "/api/p?input=%7B%220%22:%7B%22a%20b%22:%22%C3%A4%26%3D%22%7D%7D&batch=1");
+    }
+
+    #[test]
+    fn segments_keep_the_names_of_dns() {
+        let table = [
+            ("@", "@"),
+            ("*", "*"),
+            ("*.dev", "*.dev"),
+            ("a/b c", "a%2Fb%20c"),
+            ("..", ".."),
+            ("a*b@", "a*b@"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(segment(text), expected);
+        }
+    }
+
+    #[test]
+    fn every_form_of_a_limit_is_a_span() {
+        let s = |n| Some(Duration::from_secs(n));
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        type Headers<'a> = &'a [(&'static str, &'a str)];
+        let table: [(Headers<'_>, Option<Duration>); 8] = [
+            (&[("retry-after", "7"), ("x-ratelimit-reset", date)], s(7)),
+            (&[("ratelimit-reset", "30")], s(30)),
+            (&[("x-ratelimit-reset", "Sun, 06 Nov 1994 08:50:07 GMT"), ("date", date)], s(30)),
+            // Full again in an hour, 3600 calls: the next one is there in a second.
+            (
+                &[("ratelimit-reset", "784115377"), ("ratelimit-limit", "3600"), ("date", date)],
+                s(784_115_377),
+            ),
+            (
+                &[
+                    ("ratelimit-reset", "1784115377"),
+                    ("ratelimit-limit", "3600"),
+                    ("date", "Wed, 15 Jul 2026 10:36:17 GMT"),
+                ],
+                s(1),
+            ),
+            (
+                &[
+                    ("ratelimit-reset", "1784115377"),
+                    ("ratelimit-limit", "10"),
+                    ("date", "Wed, 15 Jul 2026 10:36:17 GMT"),
+                ],
+                s(360),
+            ),
+            (&[("ratelimit-reset", "1784115377")], None),
+            (&[("ratelimit-reset", "soon")], None),
+        ];
+        for (headers, expected) in table {
+            let headers = headers.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap()));
+            let reply = Reply { status: 429, headers: headers.collect(), body: Bytes::new() };
+            assert_eq!(rate_limit(&reply), expected, "{reply:?}");
+        }
     }
 
     #[test]

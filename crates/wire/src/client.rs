@@ -4,6 +4,7 @@
 //! puts a request's body, query or key into an error or a log.
 
 use crate::breaker::{Admission, Breaker, Cause};
+use crate::budget::Budget;
 use crate::call::{Call, Counts, Judge, Lane, Reply, Verdict};
 use crate::observe::Observer;
 use crate::retry::{Dice, Schedule};
@@ -52,8 +53,8 @@ impl Default for Limits {
 pub struct Setup {
     /// `http://host:3000`.
     pub base: String,
-    /// The header that carries the key.
-    pub key_header: http::HeaderName,
+    /// Where the key stands in a request.
+    pub key_place: KeyPlace,
     /// The key.
     pub key: Secret,
     /// Bounds.
@@ -69,6 +70,40 @@ pub struct Setup {
     pub dice: Dice,
     /// Counts.
     pub observer: Arc<dyn Observer>,
+    /// How many calls may be made, where that is limited.
+    pub budget: Option<Budget>,
+}
+
+/// Where the key stands in a request.
+#[derive(Debug, Clone)]
+pub struct KeyPlace {
+    header: http::HeaderName,
+    scheme: Option<&'static str>,
+}
+
+impl KeyPlace {
+    /// Alone in a header of this name, in lower case.
+    #[must_use]
+    pub fn header(name: &'static str) -> Self {
+        Self { header: http::HeaderName::from_static(name), scheme: None }
+    }
+
+    /// `Authorization: Bearer KEY`.
+    #[must_use]
+    pub fn bearer() -> Self {
+        Self { header: http::header::AUTHORIZATION, scheme: Some("Bearer") }
+    }
+
+    fn value(&self, key: &Secret) -> Result<http::HeaderValue, String> {
+        let text = match self.scheme {
+            Some(scheme) => Secret::new(format!("{scheme} {}", key.expose())),
+            None => key.clone(),
+        };
+        let mut value = http::HeaderValue::from_str(text.expose())
+            .map_err(|_| "the key holds characters that no header can carry".to_owned())?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
 }
 
 /// How long the look at the process may take.
@@ -80,7 +115,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Client<T> {
     transport: T,
     base: String,
-    key_header: http::HeaderName,
+    key_place: KeyPlace,
     key: Mutex<Secret>,
     limits: Limits,
     judge: Arc<dyn Judge>,
@@ -88,6 +123,7 @@ pub struct Client<T> {
     health: Option<(Call, String)>,
     dice: Dice,
     observer: Arc<dyn Observer>,
+    budget: Option<Budget>,
     breaker: Breaker,
     permits: Semaphore,
     slow: Semaphore,
@@ -129,7 +165,7 @@ impl<T: Transport> Client<T> {
             transport,
             breaker: Breaker::new(base.clone(), setup.dice.clone()),
             base,
-            key_header: setup.key_header,
+            key_place: setup.key_place,
             key: Mutex::new(setup.key),
             limits: setup.limits,
             judge: setup.judge,
@@ -137,6 +173,7 @@ impl<T: Transport> Client<T> {
             health: setup.health,
             dice: setup.dice,
             observer: setup.observer,
+            budget: setup.budget,
             permits: Semaphore::new(setup.limits.in_flight.max(1)),
             slow: Semaphore::new(1),
             in_flight: AtomicUsize::new(0),
@@ -175,7 +212,7 @@ impl<T: Transport> Client<T> {
         let began = Instant::now();
         let span = tracing::debug_span!(
             "call",
-            "dokploy.procedure" = %call.procedure,
+            procedure = %call.procedure,
             "http.status" = tracing::field::Empty,
             duration_ms = tracing::field::Empty,
         );
@@ -212,6 +249,15 @@ impl<T: Transport> Client<T> {
     /// One try: through the breaker, with a permit.
     async fn once(&self, call: &Call) -> Result<Reply, Failed> {
         self.admitted().await?;
+        if let Some(budget) = &self.budget {
+            budget.take().await.map_err(|wait| Failed {
+                error: PortError::Retry {
+                    after: Some(wait),
+                    why: "the account's calls are used up".to_owned(),
+                },
+                again: false,
+            })?;
+        }
         let _slow = match call.lane {
             Lane::Slow => self.slow.acquire().await.ok(),
             Lane::Read | Lane::Write => None,
@@ -269,6 +315,10 @@ impl<T: Transport> Client<T> {
 
     fn judged(&self, call: &Call, reply: Reply) -> Result<Reply, Failed> {
         tracing::Span::current().record("http.status", reply.status);
+        if let Some(budget) = &self.budget {
+            budget.saw(&reply);
+        }
+        let status = reply.status;
         let Err(verdict) = self.judge.judge(call, &reply) else {
             self.breaker.answered();
             return Ok(reply);
@@ -279,6 +329,9 @@ impl<T: Transport> Client<T> {
             Counts::NoAnswer => {
                 self.breaker.no_answer(false, &verdict.error.to_string());
             }
+        }
+        if let (429, Some(budget), PortError::Retry { after, .. }) = (status, &self.budget, &verdict.error) {
+            budget.close(after.unwrap_or(Duration::from_secs(1)));
         }
         // An answer after which the effect is unknown is repeated only where repeating does no harm.
         let harmless = call.idempotent || matches!(verdict.error, PortError::Retry { .. });
@@ -366,10 +419,7 @@ impl<T: Transport> Client<T> {
             .header(http::header::ACCEPT, "application/json")
             .header(http::header::USER_AGENT, concat!("berth/", env!("CARGO_PKG_VERSION")));
         if let Some(key) = key {
-            let mut value = http::HeaderValue::from_str(key.expose())
-                .map_err(|_| "the key holds characters that no header can carry".to_owned())?;
-            value.set_sensitive(true);
-            request = request.header(&self.key_header, value);
+            request = request.header(&self.key_place.header, self.key_place.value(key)?);
         }
         if call.body.is_some() {
             // Exactly this text: a `; charset` would make some servers refuse it.

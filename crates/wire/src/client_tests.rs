@@ -79,7 +79,7 @@ fn observed(
     let script = Arc::new(Script { steps: Mutex::new(steps.into_iter().collect()), ..Script::default() });
     let setup = Setup {
         base: "http://h:3000".into(),
-        key_header: http::HeaderName::from_static("x-api-key"),
+        key_place: KeyPlace::header("x-api-key"),
         key: Secret::new("hunter2"),
         limits: Limits::default(),
         judge: Arc::new(judge),
@@ -87,6 +87,7 @@ fn observed(
         health: Some((Call::get("health", "/api/health"), "the API hangs".into())),
         dice: Arc::new(|| u64::MAX / 2),
         observer,
+        budget: None,
     };
     (Client::new(script.clone(), setup).unwrap(), script)
 }
@@ -227,10 +228,9 @@ async fn the_key_and_the_body_stand_in_no_error() {
 fn a_base_is_an_origin() {
     let made = |base: &str| {
         let (_, script) = client([]);
-        let (template, _) = client([]);
         let setup = Setup {
             base: base.into(),
-            key_header: template.key_header.clone(),
+            key_place: KeyPlace::bearer(),
             key: Secret::new("k"),
             limits: Limits::default(),
             judge: Arc::new(judge),
@@ -238,6 +238,7 @@ fn a_base_is_an_origin() {
             health: None,
             dice: Arc::new(|| 0),
             observer: Arc::new(Silent),
+            budget: None,
         };
         Client::new(script, setup).is_ok()
     };

@@ -5,9 +5,11 @@
 //! a simulator can stand in for the sockets and run the same code on virtual time.
 
 mod breaker;
+mod budget;
 mod call;
 mod client;
 mod expiry;
+pub mod json;
 mod keys;
 mod observe;
 mod prober;
@@ -18,8 +20,9 @@ mod retry;
 mod sockets;
 mod transport;
 
-pub use call::{Call, Counts, Judge, Lane, Reply, Verdict, http_date, retry_after};
-pub use client::{Client, Limits, Setup};
+pub use budget::Budget;
+pub use call::{Call, Counts, Judge, Lane, Reply, Verdict, http_date, rate_limit, retry_after, segment};
+pub use client::{Client, KeyPlace, Limits, Setup};
 pub use expiry::Expiry;
 pub use keys::{FixedKey, KeyFile, KeySource};
 pub use observe::{Observer, Silent};

@@ -72,6 +72,7 @@ pub fn status(key: Key, tenant: Option<&str>) -> StackStatus {
         observed_generation: 2,
         conditions: vec![ready],
         apps: vec![app],
+        hosts: Vec::new(),
         url: Some("https://a.example.com".to_owned()),
         phase: None,
         tenant: tenant.map(str::to_owned),

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod create;
+pub(crate) mod dns_steady;
 pub(crate) mod fairness;
 pub(crate) mod noop;
 pub(crate) mod one_field;

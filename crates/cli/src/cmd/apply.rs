@@ -3,11 +3,11 @@
 
 use crate::app::App;
 use crate::args::Apply;
+use crate::lead::{self, Keeper};
 use crate::live::{self, Live, Mark};
 use crate::settings::{self, Needs};
 use crate::state::AnyStore;
 use crate::world::Door;
-use crate::lead::{self, Keeper};
 use crate::{logs, out};
 use anyhow::{Context, Result};
 use berth_model::config::Config;

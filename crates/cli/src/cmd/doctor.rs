@@ -9,13 +9,15 @@ use crate::state::{self, AnyStore};
 use crate::world;
 use anyhow::Result;
 use berth_model::config::{Config, CredentialSource, Probe};
-use berth_ports::{Finding, Platform, SealedFor, Severity, Snapshot, Store, Vault, Wanted};
+use berth_model::dns::Fqdn;
+use berth_ports::{Dns as _, Finding, Platform, SealedFor, Severity, Snapshot, Store, Vault, Wanted};
 use futures::StreamExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one name may take to resolve.
@@ -23,9 +25,9 @@ const RESOLVE: Duration = Duration::from_secs(3);
 
 /// What belongs together.
 #[derive(Serialize)]
-struct Section {
-    about: String,
-    findings: Vec<Finding>,
+pub struct Section {
+    pub about: String,
+    pub findings: Vec<Finding>,
 }
 
 impl Section {
@@ -52,6 +54,7 @@ pub async fn doctor(given: Option<&Path>, args: Doctor) -> Result<ExitCode> {
     sections.push(section);
     sections.push(vault(&config, &snapshot));
     sections.extend(backends(&config).await);
+    sections.extend(dns(&config, &wanted).await);
     sections.push(names(&config, &wanted).await);
     sections.push(orphans(&snapshot));
     sections.retain(|s| !s.findings.is_empty());
@@ -60,7 +63,9 @@ pub async fn doctor(given: Option<&Path>, args: Doctor) -> Result<ExitCode> {
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn text(sections: &[Section]) -> String {
+/// The sections as a page, with what they come to.
+#[must_use]
+pub fn text(sections: &[Section]) -> String {
     let mut text = String::new();
     let mut counts = [0usize; 3];
     for section in sections {
@@ -84,6 +89,8 @@ fn files(config: &Config) -> Section {
     let mut section = Section::new("settings");
     section.say(Severity::Ok, format!("owner {}, {} backends", config.owner, config.backends.len()));
     let keys = config.backends.values().map(|b| ("an API key", &b.key.from));
+    let dns = config.dns.credentials.values().filter_map(|c| c.provider.secret());
+    let keys = keys.chain(dns.map(|c| ("a DNS credential", &c.from)));
     for (what, from) in keys.chain([("the vault's keys", &config.vault.from)]) {
         let CredentialSource::File(path) = from else {
             continue;
@@ -259,6 +266,24 @@ async fn backends(config: &Config) -> Vec<Section> {
         section
     });
     futures::future::join_all(ask).await
+}
+
+/// What a look at DNS tells before anything is written, for the hosts of all stacks.
+async fn dns(config: &Config, wanted: &Wanted) -> Vec<Section> {
+    match crate::dns::zones(config, None, &Arc::default()) {
+        Ok(None) => Vec::new(),
+        Ok(Some(zones)) => {
+            let hosts = wanted.stacks.values().flat_map(|s| s.apps.values().flat_map(|a| a.hosts.keys()));
+            // A manifest's host is a good name already.
+            let hosts: BTreeSet<Fqdn> = hosts.filter_map(|h| Fqdn::new(&h.host).ok()).collect();
+            super::dns::sections(&zones.preflight(&hosts).await)
+        }
+        Err(error) => {
+            let mut section = Section::new("dns");
+            section.say(Severity::Error, format!("{error:#}"));
+            vec![section]
+        }
+    }
 }
 
 async fn names(config: &Config, wanted: &Wanted) -> Section {

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod apps;
 pub mod ask;
+pub mod dns;
 pub mod doctor;
 pub mod explain;
 pub mod history;
@@ -14,6 +15,7 @@ pub mod serve;
 pub mod show;
 pub mod token;
 pub mod validate;
+pub mod verify;
 pub mod wait;
 
 use crate::settings::{self, Needs};

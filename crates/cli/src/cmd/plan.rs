@@ -1,8 +1,8 @@
-//! `berth plan` and `berth delete --dry-run`: what would be done, with reads only. The lines are the daemon's own plan.
+//! `berth plan`, `berth dns plan` and `berth delete --dry-run`: what would be done, with reads only. The lines are the daemon's own plan.
 
 use crate::Told;
 use crate::app::{self, App};
-use crate::args::{Delete, Format, Plan};
+use crate::args::{Delete, Format, Output, Plan};
 use crate::out;
 use anyhow::{Context, Result, bail};
 use berth_engine::Planned;
@@ -14,7 +14,7 @@ use berth_ports::{PortError, Wanted};
 use futures::StreamExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -42,16 +42,39 @@ struct Shown {
 /// # Errors
 /// Settings, manifests or state cannot be read.
 pub async fn plan(given: Option<&Path>, args: Plan) -> Result<ExitCode> {
+    let (plans, faulty) = planned(given, &args.names, &args.manifests).await?;
+    show(args.output.output, plans, faulty)
+}
+
+/// Plans, and tells what they say of records only.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn records(given: Option<&Path>, names: Vec<String>, output: Output) -> Result<ExitCode> {
+    let (mut plans, faulty) = planned(given, &names, &[]).await?;
+    let is_name = |what: &str| what == "records" || what.starts_with("host ") || what.starts_with("zone ");
+    for plan in plans.iter_mut().filter_map(|(_, p)| p.as_mut().ok()).map(|p| &mut p.plan) {
+        plan.steps.retain(|s| matches!(s, Step::LookDns(_) | Step::ChangeRecords { .. }));
+        plan.blocked.retain(|b| is_name(&b.what));
+        plan.notes.retain(|n| is_name(&n.what));
+    }
+    show(output.output, plans, faulty)
+}
+
+type Plans = Vec<(Key, Result<Planned, PortError>)>;
+
+/// The plans of these keys, or of all; and whether a manifest has errors.
+async fn planned(given: Option<&Path>, names: &[String], paths: &[PathBuf]) -> Result<(Plans, bool)> {
     let app = App::to_look(given).await?;
-    let (wanted, faulty) = manifests(&app, &args.manifests).await?;
+    let (wanted, faulty) = manifests(&app, paths).await?;
     let known = all_keys(&wanted);
     app.engine.set_wanted(Arc::new(wanted));
     let all = app.engine.keys();
-    let keys = if args.names.is_empty() {
+    let keys = if names.is_empty() {
         all.into_iter().collect()
     } else {
         let mut keys = Vec::new();
-        for name in &args.names {
+        for name in names {
             let key = super::key(name, &|k| all.contains(k) || known.contains(k))?;
             if !all.contains(&key) {
                 bail!(
@@ -62,9 +85,7 @@ pub async fn plan(given: Option<&Path>, args: Plan) -> Result<ExitCode> {
         }
         keys
     };
-    let plans = make(&app, keys).await;
-    let code = show(args.output.output, plans, faulty)?;
-    Ok(code)
+    Ok((make(&app, keys).await, faulty))
 }
 
 /// Plans a removal.
@@ -121,7 +142,7 @@ fn all_keys(wanted: &Wanted) -> BTreeSet<Key> {
 }
 
 /// The manifests, with their errors told; whether there are any.
-async fn manifests(app: &App, paths: &[std::path::PathBuf]) -> Result<(Wanted, bool)> {
+async fn manifests(app: &App, paths: &[PathBuf]) -> Result<(Wanted, bool)> {
     // As the daemon knows them: their place is part of what it remembers.
     let inputs = if paths.is_empty() { app.inputs().await? } else { app::inputs(paths)? };
     let (wanted, told) = app::wanted(&inputs, &app.config);
@@ -131,7 +152,7 @@ async fn manifests(app: &App, paths: &[std::path::PathBuf]) -> Result<(Wanted, b
     Ok((wanted, told.iter().any(|d| d.severity == Severity::Error)))
 }
 
-async fn make(app: &App, keys: Vec<Key>) -> Vec<(Key, Result<Planned, PortError>)> {
+async fn make(app: &App, keys: Vec<Key>) -> Plans {
     let mut plans: Vec<_> = futures::stream::iter(keys)
         .map(|key| async move {
             let plan = app.engine.plan(&key).await;
@@ -168,7 +189,7 @@ fn shown(key: &Key, plan: &Result<Planned, PortError>) -> Shown {
     }
 }
 
-fn show(format: Format, plans: Vec<(Key, Result<Planned, PortError>)>, faulty: bool) -> Result<ExitCode> {
+fn show(format: Format, plans: Plans, faulty: bool) -> Result<ExitCode> {
     let all: Vec<Shown> = plans.iter().map(|(k, p)| shown(k, p)).collect();
     out::data(format, &all, || text(&plans, &all)).context("the plan could not be printed")?;
     let failed: Vec<_> = plans.iter().filter_map(|(k, p)| Some((k, p.as_ref().err()?))).collect();

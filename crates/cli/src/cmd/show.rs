@@ -4,6 +4,7 @@ use crate::args::{Describe, Get};
 use crate::live::{self, glance};
 use crate::out::{self, BOLD, DIM, paint};
 use anyhow::{Result, bail};
+use berth_model::Time;
 use berth_model::condition::Status;
 use berth_model::event::Event;
 use berth_model::ids::Key;
@@ -170,6 +171,10 @@ fn text(key: &Key, d: &Described) -> String {
         if !rows.is_empty() {
             let _ = write!(out, "\n{}", out::table(&["  APP", "IMAGE", "RUNS", "SERVICE", "ID"], &rows));
         }
+        let rows: Vec<Vec<String>> = s.hosts.iter().map(|h| host(h, now)).collect();
+        if !rows.is_empty() {
+            let _ = write!(out, "\n{}", out::table(&["  HOST", "ZONE", "RECORDS", "VERIFIED"], &rows));
+        }
         for a in s.apps.iter().filter(|a| !a.unmanaged.is_empty()) {
             let _ = writeln!(
                 out,
@@ -195,6 +200,13 @@ fn text(key: &Key, d: &Described) -> String {
         let _ = writeln!(out, "\n  next run {}: {why}", super::explain::when(*at, now));
     }
     out
+}
+
+fn host(h: &berth_model::record::HostStatus, now: Time) -> Vec<String> {
+    let records: Vec<_> = h.records.iter().map(|r| format!("{r:?}")).collect();
+    let verified =
+        h.verified_at.map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", out::age(at, now)));
+    vec![format!("  {}", h.host), h.zone.to_string(), records.join(", "), verified]
 }
 
 fn app(a: &berth_model::record::AppStatus) -> Vec<String> {

@@ -126,6 +126,7 @@ impl Daemon {
             pull: self.pull,
             restoring: BTreeMap::new(),
             itself: self.itself.clone(),
+            dns: None,
             settle: SETTLE,
         };
         let Some(stack) = want else {

@@ -82,6 +82,8 @@ impl Daemon {
                     entry.drift.retain(|_, d| d.live != *live);
                     entry.drift.extend(left.clone());
                 }
+                // No zone is reached in these histories.
+                Learned::Records { .. } | Learned::Verified { .. } | Learned::Waiting { .. } => {}
                 Learned::Fought { app, paths } => {
                     let entry = self.entry(app);
                     for path in paths {

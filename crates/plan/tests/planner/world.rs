@@ -393,6 +393,7 @@ impl World {
                     deployments: a.deployments.clone(),
                 }))
             })),
+            Read::Address => Fact::Address(Seen::Absent),
             Read::Live(service) => {
                 Fact::Live(self.live.get(service).map_or(Seen::Absent, |l| Seen::Present(l.clone())))
             }

@@ -149,6 +149,7 @@ use Guard::{Anyone, Blank, See, Use};
 
 static PROCEDURES: &[Procedure] = &[
     query("settings.getDokployVersion", Anyone, &[], user::version),
+    query("settings.getIp", Anyone, &[], user::address),
     query("settings.health", Anyone, &[], user::health),
     query("user.session", Anyone, &[], user::session),
     query("user.get", Anyone, &[], user::get),

@@ -17,6 +17,10 @@ pub(super) fn version(world: &mut World, _: &Ctx, _: &Input) -> Answer {
     say(&world.options.version)
 }
 
+pub(super) fn address(world: &mut World, _: &Ctx, _: &Input) -> Answer {
+    say(&world.options.address)
+}
+
 pub(super) fn health(_: &mut World, _: &Ctx, _: &Input) -> Answer {
     say(&json!({"status": "ok"}))
 }

@@ -39,7 +39,8 @@ impl Postgres {
         let port = |e: sqlx::Error| error::port(place, "writing", &e);
         let mut connection = self.0.sessions.pool().acquire().await.map_err(port)?;
         let mut sent = None;
-        let done = tokio::time::timeout(PATIENCE, self.send(&mut connection, epoch, changes, &mut sent)).await;
+        let done =
+            tokio::time::timeout(PATIENCE, self.send(&mut connection, epoch, changes, &mut sent)).await;
         let failed = match done {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(Failed::Told(error))) => return Err(error),
