@@ -176,14 +176,9 @@ pub fn platforms(config: &Config, held: Option<&Held>) -> Result<(Platforms, Arc
         options.limits.in_flight = backend.in_flight;
         options.limits.timeout = backend.timeout;
         options.domain_writes = backend.domain_writes;
-<<<<<<< HEAD
         options.aside = true;
-        options.observer = Arc::new(Counting { backend: name.to_string(), metrics: late.clone() });
-        let platform = Dokploy::new(options, Guarded { sockets: sockets()?, held: held.cloned() })
-=======
         options.observer = Arc::new(Counting::under(name.to_string(), &late));
         let platform = Dokploy::new(options, Guarded::new(held)?)
->>>>>>> wip-dns
             .map_err(|e| anyhow!("{e}; see 'backends' in berth.yaml"))?;
         platforms.insert(name.clone(), Arc::new(platform));
     }
