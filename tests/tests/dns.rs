@@ -176,6 +176,7 @@ async fn a_provider_that_is_away_takes_nothing_down() {
         assert_eq!((rig.sim.dump(), dns.records()), before, "{provider:?}");
         let (status, ..) = says(&engine, ConditionType::DNSReady);
         assert_ne!(status, Status::False, "{provider:?}");
+        assert!(Rig::ready(&engine, "pair"), "{provider:?}: {}", rig.tell(&engine));
         // A new host waits, and is made by itself once the provider answers.
         drop(engine);
         rig.files.insert("pair.yaml".into(), pair(", new.z.test: {https: none}"));

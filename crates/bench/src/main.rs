@@ -55,9 +55,18 @@ impl Size {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
-    let report = match Args::parse().what {
+fn main() -> Result<ExitCode> {
+    let what = Args::parse().what;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(what, What::Sim) {
+        // A list of thousands keeps a thread busy for a while: what it is asked meanwhile is not to wait for that.
+        runtime.worker_threads(8);
+    }
+    runtime.enable_all().build()?.block_on(run(what))
+}
+
+async fn run(what: What) -> Result<ExitCode> {
+    let report = match what {
         What::Sim => {
             server::run().await?;
             return Ok(ExitCode::SUCCESS);

@@ -21,6 +21,10 @@ use tokio::time::Instant;
 
 /// How long changes of one zone are gathered.
 const GATHERED: Duration = Duration::from_millis(250);
+/// While more of them come in every such moment, they are waited for,
+const MOMENT: Duration = Duration::from_millis(50);
+/// and for so long at most.
+const MOST_GATHERED: Duration = Duration::from_secs(1);
 /// A look of this age is good enough to write on.
 const FRESH: Duration = Duration::from_secs(5);
 /// After a yes that may come before the deed: when to look again.
@@ -272,24 +276,34 @@ impl<P: Provider> Managed<P> {
     fn gather(self: &Arc<Self>, slots: Slots) -> Shared<Run> {
         let me = Arc::clone(self);
         let run = async move {
-            tokio::time::sleep(GATHERED).await;
-            let changes = {
+            let began = Instant::now();
+            tokio::time::sleep(GATHERED - MOMENT).await;
+            loop {
+                let before = lock(&slots).len();
+                tokio::time::sleep(MOMENT).await;
+                if lock(&slots).len() == before || began.elapsed() >= MOST_GATHERED {
+                    break;
+                }
+            }
+            // What comes while the batch before is under way goes with this one.
+            let take = || {
                 let mut open = lock(&me.open);
                 if open.as_ref().is_some_and(|(s, _)| Arc::ptr_eq(s, &slots)) {
                     *open = None;
                 }
                 std::mem::take(&mut *lock(&slots))
             };
-            Arc::new(me.run(&changes).await)
+            Arc::new(me.run(take).await)
         };
         run.boxed().shared()
     }
 
-    async fn run(&self, changes: &[Option<Change>]) -> Vec<Result<Changed, PortError>> {
-        let mut batch = Batch::new(changes);
+    async fn run(&self, take: impl FnOnce() -> Vec<Option<Change>>) -> Vec<Result<Changed, PortError>> {
         let mut state = self.state.lock().await;
         let zone = self.zone();
         let _serial = if self.provider.manner().serial { Some(self.serial.lock().await) } else { None };
+        let changes = &take()[..];
+        let mut batch = Batch::new(changes);
         let names: BTreeSet<_> = changes.iter().flatten().map(|c| c.name.clone()).collect();
         let names = self.with_companions(&names);
         if let Err(error) = self.refresh(&mut state, &zone, &names).await {

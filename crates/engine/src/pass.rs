@@ -30,11 +30,17 @@ impl<W: World> Engine<W> {
             self.metrics.lateness.with_label_values(&[backend.as_str()]).set(late);
         }
         match self.sweep(backend, Duration::ZERO).await {
-            Ok(view) => self.judge_all(backend, &view).await,
+            Ok(view) => {
+                // Each part of a pass over a large fleet takes its time, and none holds up a run that has begun.
+                tokio::task::yield_now().await;
+                self.judge_all(backend, &view).await;
+            }
             Err(error) => tracing::warn!(%backend, %error, "the account could not be looked at"),
         }
+        tokio::task::yield_now().await;
         self.review_certificates(backend);
         self.judge_records(backend).await;
+        tokio::task::yield_now().await;
         self.gauges();
         self.metrics
             .pass_seconds

@@ -98,7 +98,8 @@ pub struct Input<'a> {
 /// Plans one stack.
 #[must_use]
 pub fn plan(input: Input<'_>, policy: &Policy<'_>) -> Plan {
-    let mut planner = Planner { input, policy, plan: Plan::default(), withheld: BTreeSet::new() };
+    let mut planner =
+        Planner { input, policy, plan: Plan::default(), withheld: BTreeSet::new(), is_unsure: false };
     match input.desired {
         Some(desired) => planner.keep(desired),
         None => planner.remove_stack(),
@@ -113,6 +114,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) plan: Plan,
     /// Hosts under which nothing new is exposed for now.
     pub(crate) withheld: BTreeSet<String>,
+    /// Not all zones could be looked at: nothing that was known of records is forgotten.
+    pub(crate) is_unsure: bool,
 }
 
 /// How an open create stands.

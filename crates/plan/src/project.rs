@@ -53,7 +53,8 @@ pub fn plan_project(input: &ProjectInput<'_>, policy: &Policy<'_>) -> Plan {
         intents: input.intents,
         observed: input.observed,
     };
-    let mut planner = Planner { input: base, policy, plan: Plan::default(), withheld: BTreeSet::new() };
+    let mut planner =
+        Planner { input: base, policy, plan: Plan::default(), withheld: BTreeSet::new(), is_unsure: false };
     if let Some(fleet) = input.observed.fleet.clone() {
         match input.desired {
             Some(desired) => planner.keep_project(input, desired, &fleet),

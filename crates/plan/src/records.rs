@@ -155,6 +155,7 @@ impl<'a> Planner<'a> {
     /// A zone cannot be looked at. A host that was verified once goes on; any other waits.
     fn trouble(&mut self, name: &Fqdn, trouble: &Trouble) {
         let what = format!("host {name}");
+        self.is_unsure = true;
         if self.was_verified(name) {
             self.note(what, trouble.reason, trouble.why.clone());
         } else {
@@ -377,6 +378,7 @@ impl<'a> Planner<'a> {
         if let Some(dns) = self.dns_record()
             && dns.verified.keys().any(|key| !known.contains(key))
             && self.plan.blocked.is_empty()
+            && !self.is_unsure
         {
             let records = dns.verified.iter().filter(|(key, _)| known.contains(key));
             self.learn(Learned::Verified {

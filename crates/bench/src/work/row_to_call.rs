@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const EDITS: usize = 100;
 /// Those of which no notification tells.
 const UNTOLD: usize = 10;
+/// Those that come while a connection breaks.
+const BROKEN: usize = 30;
 /// How long idle rows are watched.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -180,27 +182,44 @@ async fn idle(play: &mut Play, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Changes while all stacks are judged anew every second and the connection of the lease breaks again and again.
+/// Changes while all stacks are judged anew every second; and the same while the connection of the lease breaks again and
+/// again, with which notifications may be lost.
 async fn busy(play: &mut Play, url: &str, report: &mut Report) -> Result<()> {
     play.stage.settings_for_rows(Times { resync: "1s", audit: "100000h" }, url)?;
     let daemon = Daemon::start(&play.stage).await?;
     daemon.passes(2.0).await?;
     daemon.idle_runs().await?;
     let others = play.passes(&daemon).await?;
+    let took = edits(play, &daemon, &others, EDITS, false).await?;
+    report.set("busy_p50_ms", part(&took, 0.5));
+    report.at_most("busy_p99_ms", part(&took, 0.99), 100.0);
+    let took = edits(play, &daemon, &others, BROKEN, true).await?;
+    report.set("broken_p50_ms", part(&took, 0.5));
+    report.at_most("broken_ms", part(&took, 1.0), 5_000.0);
+    report.set("passes", daemon.metric("berth_pass_seconds_count", &[]).await?);
+    daemon.end().await
+}
+
+/// So many changes, each at another moment of a pass; how long each took, sorted.
+async fn edits(
+    play: &mut Play,
+    daemon: &Daemon,
+    others: &BTreeSet<String>,
+    count: usize,
+    breaks: bool,
+) -> Result<Vec<f64>> {
     let mut took = Vec::new();
-    for n in 0..EDITS {
-        play.sql(
-            "select count(pg_terminate_backend(pid)) from pg_stat_activity \
-             where application_name = 'berth' and query like '%renew_lease%';",
-        )?;
-        // At another moment of what that sets going each time.
+    for n in 0..count {
+        if breaks {
+            play.sql(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                 where application_name = 'berth' and query like '%renew_lease%';",
+            )?;
+        }
         tokio::time::sleep(Duration::from_millis(n as u64 * 137 % 1_500)).await;
-        took.push(play.edit("", "", &others).await?);
+        took.push(play.edit("", "", others).await?);
         daemon.idle_runs().await?;
     }
     took.sort_by(f64::total_cmp);
-    report.set("busy_p50_ms", part(&took, 0.5));
-    report.at_most("busy_p99_ms", part(&took, 0.99), 100.0);
-    report.set("passes", daemon.metric("berth_pass_seconds_count", &[]).await?);
-    daemon.end().await
+    Ok(took)
 }
