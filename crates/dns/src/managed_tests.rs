@@ -157,17 +157,24 @@ async fn one_look_serves_all_and_now_means_now() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_close_together_goes_together() {
     let (zone, memory) = managed(Memory::default());
-    let late = async {
-        tokio::time::sleep(Duration::from_millis(240)).await;
-        zone.change(new(1)).await
-    };
-    let later = async {
-        tokio::time::sleep(Duration::from_millis(260)).await;
-        zone.change(new(2)).await
-    };
-    let (a, b, c) = futures::join!(zone.change(new(0)), late, later);
-    assert!(a.unwrap().sent && b.unwrap().sent && c.unwrap().sent);
-    assert_eq!(*lock(&memory.writes), [2, 1]);
+    // While more come in they are waited for; what comes after a moment of silence is of the next batch.
+    let at = [(0, 0), (1, 240), (2, 260), (3, 400)].map(async |(n, millis)| {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        zone.change(new(n)).await
+    });
+    let all = futures::future::join_all(at).await;
+    assert!(all.into_iter().all(|changed| changed.unwrap().sent));
+    assert_eq!(*lock(&memory.writes), [3, 1]);
+    // They do not keep it waiting for ever.
+    lock(&memory.writes).clear();
+    let stream = (40..80).map(async |n| {
+        tokio::time::sleep(Duration::from_millis((n - 40) * 40)).await;
+        zone.change(new(n as usize)).await
+    });
+    let began = Instant::now();
+    let first = futures::future::select_all(stream.map(Box::pin)).await;
+    assert!(first.0.unwrap().sent && began.elapsed() < Duration::from_millis(1_200));
+    tokio::time::sleep(Duration::from_secs(5)).await;
     // More than go together go one batch after the other.
     lock(&memory.writes).clear();
     let all = futures::future::join_all((10..30).map(|n| zone.change(new(n)))).await;
