@@ -529,7 +529,7 @@ pub enum SchemaOf {
     Config,
 }
 
-/// Look at DNS: which zones are reached, what stands in them, what servers answer. Changes nothing.
+/// Look at DNS: which zones are reached, what stands in them, what servers answer. Writes no record.
 #[derive(Debug, Args)]
 pub struct Dns {
     #[command(subcommand)]
