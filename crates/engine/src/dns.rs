@@ -8,7 +8,7 @@ use crate::run::classify;
 use crate::state::State;
 use berth_model::Time;
 use berth_model::condition::{ConditionType, Reason, Status};
-use berth_model::dns::{Change as RecordChange, DnsRead, Fqdn, RecordKey, Trouble, ZoneId};
+use berth_model::dns::{Change as RecordChange, DnsRead, Fqdn, RecordKey, Then, Trouble, ZoneId};
 use berth_model::ids::{BackendName, Key, StackName};
 use berth_model::observed::Observed;
 use berth_model::record::{HostStatus, Record};
@@ -155,7 +155,14 @@ impl<W: World> Engine<W> {
         let Some(dns) = &self.parts.dns else {
             return Ok(Next::Step);
         };
-        let hold = self.state().zone_holds().into_iter().find(|hold| hold.zone == *zone);
+        // Only what goes can be held: who makes records does not look through the whole fleet for that.
+        let goes =
+            |change: &RecordChange| change.sets.values().any(|s| matches!(s.then, Then::Remove { .. }));
+        let hold = if changes.iter().any(goes) {
+            self.state().zone_holds().into_iter().find(|hold| hold.zone == *zone)
+        } else {
+            None
+        };
         let is_held =
             |change: &RecordChange| hold.as_ref().is_some_and(|h| change.keys().any(|k| h.keys.contains(&k)));
         let (held, changes): (Vec<_>, Vec<_>) = changes.iter().cloned().partition(is_held);
