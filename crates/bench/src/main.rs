@@ -55,18 +55,9 @@ impl Size {
     }
 }
 
-fn main() -> Result<ExitCode> {
-    let what = Args::parse().what;
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if matches!(what, What::Sim) {
-        // A list of thousands keeps a thread busy for a while: what it is asked meanwhile is not to wait for that.
-        runtime.worker_threads(8);
-    }
-    runtime.enable_all().build()?.block_on(run(what))
-}
-
-async fn run(what: What) -> Result<ExitCode> {
-    let report = match what {
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let report = match Args::parse().what {
         What::Sim => {
             server::run().await?;
             return Ok(ExitCode::SUCCESS);

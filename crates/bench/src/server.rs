@@ -9,6 +9,9 @@ use axum::http::{Extensions, HeaderMap, Request, Response, StatusCode, Version};
 use berth_sim::{CallRecord, Options, Row, Sim, dns};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -87,9 +90,36 @@ async fn serve(listener: TcpListener, served: Arc<Served>) {
     };
     let layer = CompressionLayer::new().compress_when(DefaultPredicate::new().and(compresses));
     let router = Router::new().fallback(api).layer(layer).with_state(served);
-    if let Err(error) = axum::serve(listener, router).await {
-        eprintln!("the API's listener broke: {error}");
+    loop {
+        let taken = listener.accept().await.and_then(|(stream, _)| {
+            stream.set_nodelay(true)?;
+            stream.into_std()
+        });
+        match taken {
+            Ok(stream) => {
+                let router = router.clone();
+                std::thread::spawn(move || {
+                    if let Err(error) = talk_alone(stream, router) {
+                        eprintln!("a connection of the API broke: {error:#}");
+                    }
+                });
+            }
+            Err(error) => eprintln!("the API's listener broke: {error}"),
+        }
     }
+}
+
+/// One connection, by a thread and a reactor of its own: a list of thousands is written for a while, and what is asked
+/// meanwhile on another connection is noted when it comes, not after that.
+fn talk_alone(stream: std::net::TcpStream, router: Router) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stream = TokioIo::new(TcpStream::from_std(stream)?);
+        let service = TowerToHyperService::new(router);
+        // A client that goes away says nothing of the server.
+        let _ = http1::Builder::new().serve_connection(stream, service).await;
+        Ok(())
+    })
 }
 
 async fn api(State(served): State<Arc<Served>>, request: Request<Body>) -> Response<Body> {

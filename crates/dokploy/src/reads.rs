@@ -38,7 +38,7 @@ impl<T: Transport> Inner<T> {
         self.standing().await?.usable()?;
         let at = self.now();
         let this = &self;
-        let plain = async |procedure| this.ask(&query(procedure)).await.map(|reply| reply.body);
+        let plain = async |procedure| this.ask(&query(procedure).list()).await.map(|reply| reply.body);
         let (inventory, projects, domains, services, room) = futures::join!(
             plain("project.allForPermissions"),
             plain("project.all"),
@@ -77,7 +77,7 @@ impl<T: Transport> Inner<T> {
         if !self.has_domains.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        match self.ask(&query("overview.domains")).await {
+        match self.ask(&query("overview.domains").list()).await {
             Ok(reply) => Ok(Some(reply.body)),
             Err(PortError::Unsupported { .. }) => {
                 tracing::info!(backend = %self.name, "no overview.domains (older than v0.30.0): domains are read one application at a time");
@@ -134,7 +134,7 @@ impl<T: Transport> Inner<T> {
             let inner = Arc::clone(self);
             async move {
                 began(&inner.looked.services);
-                let reply = inner.ask(&query("swarm.getNodeApps")).await?;
+                let reply = inner.ask(&query("swarm.getNodeApps").list()).await?;
                 Ok(match fleet::services(&reply.body)? {
                     Seen::Present(services) => Seen::Present(Arc::new(services)),
                     Seen::Absent | Seen::Unknown => Seen::Unknown,
@@ -154,7 +154,7 @@ impl<T: Transport> Inner<T> {
                 // The queue first: a job that leaves it in between then shows in the rows. The other way round it
                 // would show in neither.
                 let queue = inner.ask(&query("deployment.queueList")).await?;
-                let rows = inner.ask(&query("deployment.allCentralized")).await?;
+                let rows = inner.ask(&query("deployment.allCentralized").list()).await?;
                 live::jobs(&queue.body, &rows.body, at).map(Arc::new)
             }
             .boxed()

@@ -13,8 +13,12 @@ use berth_plan::{Guard, Verdict, environment, guard, idle_environments, judge};
 use berth_ports::{Change, Platform, PortError, Trust, Wanted, World};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Stacks that are judged at a stretch: what was changed meanwhile does not wait for all of them.
+const SHARE: usize = 1_000;
 
 impl<W: World> Engine<W> {
     /// One pass over an account.
@@ -52,26 +56,19 @@ impl<W: World> Engine<W> {
         if let Err(error) = self.bury(backend, view).await {
             tracing::warn!(%error, "orphans that are gone could not be struck off");
         }
-        let (woken, event) = {
+        let mut woken = Vec::new();
+        let mut share = Bound::Unbounded;
+        loop {
+            let last = self.state().judge_share(backend, view, share, &mut woken);
+            let Some(last) = last else { break };
+            share = Bound::Excluded(last);
+            tokio::task::yield_now().await;
+        }
+        let event = {
             let mut state = self.state();
             let event = state.untold_hold(backend);
             if let Some(account) = state.accounts.get_mut(backend) {
                 account.passed = true;
-            }
-            let mut woken = Vec::new();
-            for (key, expected) in &state.expected {
-                if state.backend_of(key).as_ref() != Some(backend) {
-                    continue;
-                }
-                let Some(record) = state.records.get(key) else {
-                    continue;
-                };
-                match judge(expected, record, view) {
-                    Verdict::Quiet => {}
-                    Verdict::Missing(_) => woken.push((key.clone(), "an application is missing")),
-                    Verdict::Drift(_, why) => woken.push((key.clone(), why)),
-                    Verdict::Degraded(_) => woken.push((key.clone(), "not all replicas run")),
-                }
             }
             // A settled stack whose writes the view now shows gets its expectation from a run.
             // One whose first run still waits gets it there; so does what is wanted, once the manifests were read.
@@ -108,7 +105,7 @@ impl<W: World> Engine<W> {
                 state.transient(&key).verify = true;
                 woken.push((key, "the audit"));
             }
-            (woken, event)
+            event
         };
         if let Some((key, message)) = event {
             let change = self.event(&key, true, Reason::Held, message);
@@ -369,6 +366,32 @@ fn late_places(state: &mut State, backend: &BackendName, view: &FleetView) -> BT
 }
 
 impl State {
+    /// Judges a share of the stacks, from here on, by their keys. Answers the last one unless it was the last of all.
+    fn judge_share(
+        &self,
+        backend: &BackendName,
+        view: &FleetView,
+        from: Bound<Key>,
+        woken: &mut Vec<(Key, &'static str)>,
+    ) -> Option<Key> {
+        let mut last = None;
+        let mut count = 0;
+        for (key, record) in self.records.range((from, Bound::Unbounded)).take(SHARE) {
+            (last, count) = (Some(key), count + 1);
+            let Some(expected) = self.expected.get(key) else { continue };
+            if self.backend_of(key).as_ref() != Some(backend) {
+                continue;
+            }
+            match judge(expected, record, view) {
+                Verdict::Quiet => {}
+                Verdict::Missing(_) => woken.push((key.clone(), "an application is missing")),
+                Verdict::Drift(_, why) => woken.push((key.clone(), why)),
+                Verdict::Degraded(_) => woken.push((key.clone(), "not all replicas run")),
+            }
+        }
+        last.filter(|_| count == SHARE).cloned()
+    }
+
     /// A hold that nobody was told of yet.
     fn untold_hold(&mut self, backend: &BackendName) -> Option<(Key, String)> {
         let account = self.accounts.get_mut(backend)?;
@@ -407,7 +430,7 @@ impl State {
     pub(crate) fn guard(&mut self, backend: &BackendName) {
         let mut removing = BTreeSet::new();
         let mut recreating = BTreeSet::new();
-        let mut all = BTreeSet::new();
+        let mut all = self.wanted.stacks.values().filter(|s| s.target.backend == *backend).count();
         let view = self.accounts.get(backend).and_then(|a| a.view.clone());
         let taken_over = self.former_names();
         for (key, record) in &self.records {
@@ -415,8 +438,9 @@ impl State {
             if record.backend.as_ref() != Some(backend) {
                 continue;
             }
-            all.insert(name.clone());
-            if !self.wanted.stacks.contains_key(name) && !taken_over.contains(name) {
+            let wanted = self.wanted.stacks.get(name);
+            all += usize::from(wanted.is_none_or(|s| s.target.backend != *backend));
+            if wanted.is_none() && !taken_over.contains(name) {
                 if self.removal(key, record.origin.as_ref()) == Removal::Meant {
                     removing.insert(name.clone());
                 }
@@ -434,22 +458,19 @@ impl State {
         }
         if let Some(view) = &view {
             for name in unknown_stacks(self, view) {
-                all.insert(name.clone());
+                all += 1;
                 if self.removal(&Key::Stack(name.clone()), None) == Removal::Meant {
                     removing.insert(name);
                 }
             }
         }
-        all.extend(
-            self.wanted.stacks.values().filter(|s| s.target.backend == *backend).map(|s| s.name.clone()),
-        );
         self.confirmed.retain(|name| {
             StackName::new(name).is_ok_and(|n| removing.contains(&n) || recreating.contains(&n))
         });
         removing.retain(|n| !self.confirmed.contains(n.as_str()));
         recreating.retain(|n| !self.confirmed.contains(n.as_str()));
         if let Some(account) = self.accounts.get_mut(backend) {
-            account.hold = match guard(all.len(), removing, recreating) {
+            account.hold = match guard(all, removing, recreating) {
                 Guard::Held(hold) => Some(hold),
                 Guard::Free => None,
             };

@@ -31,6 +31,8 @@ pub enum Lane {
     Read,
     /// A read that nobody waits for: one in flight at a time.
     Slow,
+    /// A read of a whole fleet, which may take long: one place is left for what takes little.
+    List,
     /// Changes something.
     Write,
 }
@@ -84,6 +86,12 @@ impl Call {
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.query.push((name.into(), value.into()));
         self
+    }
+
+    /// As a read of a whole fleet.
+    #[must_use]
+    pub fn list(self) -> Self {
+        Self { lane: Lane::List, ..self }
     }
 
     /// Whether an unanswered one may have changed something.

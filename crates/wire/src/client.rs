@@ -126,6 +126,8 @@ pub struct Client<T> {
     budget: Option<Budget>,
     breaker: Breaker,
     permits: Semaphore,
+    /// Places that what takes long may have: one less than there are, so that a list of thousands keeps no change waiting.
+    long: Semaphore,
     slow: Semaphore,
     in_flight: AtomicUsize,
 }
@@ -175,6 +177,7 @@ impl<T: Transport> Client<T> {
             observer: setup.observer,
             budget: setup.budget,
             permits: Semaphore::new(setup.limits.in_flight.max(1)),
+            long: Semaphore::new(setup.limits.in_flight.saturating_sub(1).max(1)),
             slow: Semaphore::new(1),
             in_flight: AtomicUsize::new(0),
         })
@@ -260,10 +263,14 @@ impl<T: Transport> Client<T> {
         }
         let _slow = match call.lane {
             Lane::Slow => self.slow.acquire().await.ok(),
-            Lane::Read | Lane::Write => None,
+            Lane::Read | Lane::List | Lane::Write => None,
         };
         // One slow call at a time is meant to wait for the other; the budget is what all of them share.
         let asked = Instant::now();
+        let _long = match call.lane {
+            Lane::Slow | Lane::List => self.long.acquire().await.ok(),
+            Lane::Read | Lane::Write => None,
+        };
         let _permit = self.permits.acquire().await;
         self.observer.waited(asked.elapsed().as_secs_f64());
         // The breaker may have opened while this call waited for its place.

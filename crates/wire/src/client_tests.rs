@@ -155,6 +155,27 @@ async fn no_more_than_so_many_at_once() {
     assert_eq!(script.most_at_once.load(Ordering::SeqCst), 4);
 }
 
+#[tokio::test(start_paused = true)]
+async fn long_lists_leave_a_place_to_what_takes_little() {
+    let (client, script) = client([]);
+    *script.takes.lock().unwrap() = Duration::from_millis(100);
+    let lists = [read().list(), read().list(), read().list(), Call { lane: Lane::Slow, ..read() }];
+    let began = Instant::now();
+    let all = futures::future::join_all(lists.iter().map(|call| client.call(call)));
+    let (one, write) = (read(), create());
+    let little = async {
+        client.call(&one).await.unwrap();
+        let first = began.elapsed();
+        client.call(&write).await.unwrap();
+        (first, began.elapsed())
+    };
+    let (all, little) = futures::join!(all, little);
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(little, (Duration::from_millis(100), Duration::from_millis(200)));
+    assert_eq!(began.elapsed(), Duration::from_millis(200));
+    assert_eq!(script.most_at_once.load(Ordering::SeqCst), 4);
+}
+
 #[derive(Default)]
 struct Waits(Mutex<Vec<f64>>);
 
