@@ -306,18 +306,29 @@ async fn a_wildcard_is_verified_and_not_written() {
         let dns = dns(&rig);
         rig.files.insert(
             "pair.yaml".into(),
-            pair("").replace("  apps:", "  domain: {records: wildcard}\n  apps:"),
+            pair("")
+                .replace("web.z.test", "web.deep.z.test")
+                .replace("  apps:", "  domain: {records: wildcard}\n  apps:"),
         );
-        let engine = for_a_while(&mut rig, 120).await;
-        let (status, reason, message) = says(&engine, ConditionType::DNSReady);
-        assert_eq!((status, reason), (Status::False, Reason::RecordRefused), "{provider:?}: {message}");
-        assert!(message.contains("no wildcard record of z.test"), "{message}");
-        assert_eq!(apps(&rig), ["pair-job"], "{provider:?}");
-        drop(engine);
-        dns.sim.with(|w| {
-            w.put(ZONE, "*", "A", 300, &["203.0.113.7"]);
-            w.put(ZONE, "*", "AAAA", 300, &["2001:db8::7"]);
-        });
+        let put = |under: &str| {
+            dns.sim.with(|w| {
+                w.put(ZONE, under, "A", 300, &["203.0.113.7"]);
+                w.put(ZONE, under, "AAAA", 300, &["2001:db8::7"]);
+            });
+        };
+        // None; and then one that answers for nothing below a name that is there.
+        for hidden in [false, true] {
+            if hidden {
+                put("*");
+                dns.sim.with(|w| w.put(ZONE, "deep", "TXT", 300, &["\"here\""]));
+            }
+            let engine = for_a_while(&mut rig, 120).await;
+            let (status, reason, message) = says(&engine, ConditionType::DNSReady);
+            assert_eq!((status, reason), (Status::False, Reason::RecordRefused), "{provider:?}: {message}");
+            assert!(message.contains("no wildcard record of z.test"), "{message}");
+            assert_eq!(apps(&rig), ["pair-job"], "{provider:?}");
+        }
+        put("*.deep");
         let theirs = dns.records();
         let engine = rig.converge().await;
         assert!(Rig::ready(&engine, "pair"), "{provider:?}: {}", rig.tell(&engine));
@@ -401,4 +412,61 @@ async fn what_is_exactly_as_wanted_is_taken_over_when_somebody_asks() {
         assert_eq!(dns.ours(), ours, "{provider:?}");
         assert!(!dns.records().iter().any(|r| r.contains("pair")), "{provider:?}: {:?}", dns.records());
     }
+}
+
+/// Marked, and in no ledger: then it may be anybody's by now, and a person decides.
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_store_leaves_is_counted_and_stays() {
+    for provider in PROVIDERS {
+        let mut rig = rig(provider, 15);
+        let dns = dns(&rig);
+        rig.files.insert("shop.yaml".into(), stack("shop"));
+        rig.files.insert("blog.yaml".into(), stack("blog"));
+        let engine = rig.converge().await;
+        assert_eq!(engine.metrics().dns_orphans.get(), 0, "{provider:?}");
+        drop(engine);
+        rig.replace_store(berth_store::Memory::new(rig.now()));
+        rig.files.remove("shop.yaml");
+        let engine = for_a_while(&mut rig, 600).await;
+        assert!(Rig::ready(&engine, "blog"), "{provider:?}: {}", rig.tell(&engine));
+        let mut both = [records("blog"), records("shop")].concat();
+        both.sort();
+        assert_eq!(dns.ours(), both, "{provider:?}");
+        assert_eq!(engine.metrics().dns_orphans.get(), 4, "{provider:?}");
+        drop(engine);
+        // Its manifest back, they are known again and go with it.
+        rig.files.insert("shop.yaml".into(), stack("shop"));
+        let engine = rig.converge().await;
+        assert!(Rig::ready(&engine, "shop"), "{provider:?}: {}", rig.tell(&engine));
+        drop(engine);
+        rig.files.remove("shop.yaml");
+        let engine = for_a_while(&mut rig, 600).await;
+        assert_eq!(engine.metrics().dns_orphans.get(), 0, "{provider:?}");
+        assert_eq!(dns.ours(), records("blog"), "{provider:?}");
+    }
+}
+
+/// Settings that name no credential any more do not let records be forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_stack_waits_with_its_records_for_the_credential() {
+    let mut rig = rig(Provider::PowerDns, 16);
+    let dns = dns(&rig);
+    rig.files.insert("shop.yaml".into(), stack("shop"));
+    drop(rig.converge().await);
+    rig.dns = None;
+    rig.files.clear();
+    let engine = for_a_while(&mut rig, 600).await;
+    let status = engine.status_of(&Key::parse("stack/shop").unwrap()).unwrap();
+    let ready = status.condition(ConditionType::Ready).unwrap();
+    assert_eq!(ready.reason, Reason::DnsUnavailable);
+    assert!(
+        ready.message.contains("names no DNS credential") && ready.message.contains("www.shop.z.test A"),
+        "{}",
+        ready.message
+    );
+    assert_eq!(dns.ours(), records("shop"));
+    drop(engine);
+    rig.dns = Some(dns.clone());
+    drop(rig.converge().await);
+    dns.holds_nothing_of_ours();
 }

@@ -112,9 +112,9 @@ impl App {
             if only_rows
                 && !files.has_changed().unwrap_or(true)
                 && let Some(changed) = rows.as_ref().and_then(Rows::only_changed)
-                && let Some(wanted) = manifests.change(changed, &context)
+                && let Some(changed) = manifests.change(changed, &context)
             {
-                self.engine.set_wanted(wanted);
+                self.engine.edit_wanted(&changed);
                 continue;
             }
             let mut readings = vec![files.borrow_and_update().clone()];

@@ -219,6 +219,65 @@ fn the_doctor_looks_at_dns() {
     );
 }
 
+/// From a record that somebody made by hand to one that Berth keeps, and to one of which nobody knows any more.
+#[test]
+fn a_record_made_by_hand_is_adopted_and_a_lost_one_is_named() {
+    let place = Place::new();
+    let server = PowerDns::start();
+    server.zone("example.com");
+    put(&server, "example.com", "blog.example.com", "A", "192.0.2.7", "made by hand");
+    let settings = std::fs::read_to_string(place.path().join("berth.yaml")).unwrap();
+    let settings =
+        settings.replace("checkRegistry: false", "checkRegistry: false, address: {ipv4: 192.0.2.7}");
+    place.write("berth.yaml", &format!("{settings}dns:\n  credentials:\n    pd: {}\n", powerdns(&server)));
+    place.write("pdns.key", server.key());
+    let host = "blog.example.com";
+    let settle = || {
+        let ran = place.run(&["run", "--exit-when-settled", "--no-live"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    };
+    let whose =
+        || json(&place.run(&["dns", "verify", host, "-o", "json"]))[0]["records"][0]["whose"].to_string();
+    // As it stands it is right, so there is nothing to do about it.
+    let ran = place.run(&["dns", "plan"]);
+    insta::assert_snapshot!("plan_by_hand", ran.out);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    settle();
+    assert_eq!(whose(), "\"no mark\"");
+    let ran = place.run(&["dns", "adopt", "other.example.com"]);
+    assert!(ran.code == 1 && ran.err.contains("no stack has the host other.example.com"), "{}", ran.err);
+    let ran = place.run(&["dns", "adopt", host]);
+    assert!(
+        ran.code == 0 && ran.err.contains("asked to take over the records of blog.example.com"),
+        "{}",
+        ran.err
+    );
+    settle();
+    assert_eq!(whose(), "\"stack blog, taken over\"");
+    // Another address is planned as one change of one record.
+    place.write(
+        "berth.yaml",
+        &format!(
+            "{}dns:\n  credentials:\n    pd: {}\n",
+            settings.replace("192.0.2.7", "192.0.2.8"),
+            powerdns(&server)
+        ),
+    );
+    let ran = place.run(&["dns", "plan", "blog"]);
+    insta::assert_snapshot!("plan_another_address", ran.out);
+    settle();
+    // The state is lost, and the manifest with it.
+    for file in std::fs::read_dir(place.path()).unwrap().flatten() {
+        if file.file_name().to_string_lossy().starts_with("berth.db") {
+            std::fs::remove_file(file.path()).unwrap();
+        }
+    }
+    std::fs::remove_file(place.path().join("stacks/blog.yaml")).unwrap();
+    let ran = place.run(&["doctor"]);
+    let said = "! blog.example.com A has the mark of stack blog, of which nothing is known here: take it or its mark away";
+    assert!(ran.out.contains(said), "{}", ran.out);
+}
+
 /// Updates and calls alike: what a daemon sends that lost the lead could undo what its successor did.
 #[test]
 fn nothing_is_sent_once_the_lead_is_lost() {

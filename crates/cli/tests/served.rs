@@ -31,7 +31,7 @@ fn plan_apply_plan() {
     let ran = place.run(&["apply", "--once", "--timeout", "60s"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let ran = place.run(&["plan"]);
-    assert_eq!((ran.code, ran.out.as_str()), (0, "Nothing to do: 1 are as their manifests say.\n"));
+    assert_eq!((ran.code, ran.out.as_str()), (0, "Nothing to do: it is as its manifest says.\n"));
 
     place.write("stacks/blog.yaml", &STACK.replace("blue", "green"));
     let ran = place.run(&["plan", "blog", "-o", "json"]);

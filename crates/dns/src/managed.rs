@@ -21,10 +21,12 @@ use tokio::time::Instant;
 
 /// How long changes of one zone are gathered.
 const GATHERED: Duration = Duration::from_millis(250);
-/// While more of them come in every such moment, they are waited for,
+/// While more of them come in every such moment, they are waited for:
 const MOMENT: Duration = Duration::from_millis(50);
-/// and for so long at most.
-const MOST_GATHERED: Duration = Duration::from_secs(1);
+/// for longer where so many came that a whole fleet seems to be on its way,
+const MANY: usize = 20;
+/// and never longer than this.
+const MOST_GATHERED: Duration = Duration::from_secs(3);
 /// A look of this age is good enough to write on.
 const FRESH: Duration = Duration::from_secs(5);
 /// After a yes that may come before the deed: when to look again.
@@ -280,7 +282,7 @@ impl<P: Provider> Managed<P> {
             tokio::time::sleep(GATHERED - MOMENT).await;
             loop {
                 let before = lock(&slots).len();
-                tokio::time::sleep(MOMENT).await;
+                tokio::time::sleep(if before < MANY { MOMENT } else { GATHERED }).await;
                 if lock(&slots).len() == before || began.elapsed() >= MOST_GATHERED {
                     break;
                 }
@@ -420,10 +422,20 @@ impl<P: Provider> Managed<P> {
 
     /// Sends what is left, in parts that get smaller where they are refused.
     async fn send(&self, batch: &mut Batch<'_>, listing: &Listing, zone: &Zone) {
-        let together = self.provider.manner().together.max(1);
-        let waiting: Vec<_> = batch.waiting();
-        let mut parts: VecDeque<Vec<(usize, &Change)>> =
-            waiting.chunks(together).map(<[_]>::to_vec).collect();
+        let together = self.provider.manner().together;
+        let mut parts: VecDeque<Vec<(usize, &Change)>> = VecDeque::new();
+        let mut filled = 0;
+        for one in batch.waiting() {
+            let weight = self.provider.weight(&self.op(one.1, listing));
+            filled += weight;
+            match parts.back_mut() {
+                Some(part) if filled <= together => part.push(one),
+                _ => {
+                    parts.push_back(vec![one]);
+                    filled = weight;
+                }
+            }
+        }
         while let Some(part) = parts.pop_front() {
             let ops: Vec<_> = part.iter().map(|(_, change)| self.op(change, listing)).collect();
             let result = self.provider.write(zone, &ops).await;

@@ -80,7 +80,7 @@ impl Provider for Memory {
     }
 
     fn state(&self) -> BackendState {
-        BackendState { breaker: Breaker::Closed, in_flight: 0 }
+        BackendState { breaker: Breaker::Closed, in_flight: 0, calls_left: None }
     }
 }
 
@@ -167,14 +167,22 @@ async fn what_comes_close_together_goes_together() {
     assert_eq!(*lock(&memory.writes), [3, 1]);
     // They do not keep it waiting for ever.
     lock(&memory.writes).clear();
-    let stream = (40..80).map(async |n| {
+    let stream = (40..140).map(async |n| {
         tokio::time::sleep(Duration::from_millis((n - 40) * 40)).await;
         zone.change(new(n as usize)).await
     });
     let began = Instant::now();
     let first = futures::future::select_all(stream.map(Box::pin)).await;
-    assert!(first.0.unwrap().sent && began.elapsed() < Duration::from_millis(1_200));
+    assert!(first.0.unwrap().sent && began.elapsed() < Duration::from_millis(3_300));
     tokio::time::sleep(Duration::from_secs(5)).await;
+    // Many are a fleet on its way: they are waited for longer.
+    lock(&memory.writes).clear();
+    let wave = (200..223).map(async |n| {
+        tokio::time::sleep(Duration::from_millis(if n < 220 { 0 } else { 400 })).await;
+        zone.change(new(n)).await
+    });
+    assert!(futures::future::join_all(wave).await.iter().all(Result::is_ok));
+    assert_eq!(*lock(&memory.writes), [8, 8, 7]);
     // More than go together go one batch after the other.
     lock(&memory.writes).clear();
     let all = futures::future::join_all((10..30).map(|n| zone.change(new(n)))).await;

@@ -28,7 +28,8 @@ pub(crate) enum Scope<'a> {
 /// How a provider takes changes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
-    /// Names that go together in one batch; all of it happens or nothing does, or it may be tried again in parts.
+    /// How much goes together in one batch, by what the provider counts; all of it happens or nothing does, or it may
+    /// be tried again in parts.
     pub(crate) together: usize,
     /// One writer for all zones of the credential.
     pub(crate) serial: bool,
@@ -146,6 +147,10 @@ pub(crate) trait Provider: Send + Sync + 'static {
     /// makes sense.
     fn write(&self, zone: &Zone, ops: &[Op<'_>]) -> impl Future<Output = Result<(), PortError>> + Send;
     fn manner(&self) -> Manner;
+    /// How much of a batch a change takes at most. Names are counted, where nothing else is said.
+    fn weight(&self, _op: &Op<'_>) -> usize {
+        1
+    }
     /// How the account stands.
     fn state(&self) -> BackendState;
 }

@@ -12,10 +12,11 @@ use berth_model::dns::{Change as RecordChange, DnsRead, Fqdn, RecordKey, Then, T
 use berth_model::ids::{BackendName, Key, StackName};
 use berth_model::observed::Observed;
 use berth_model::record::{HostStatus, Record};
+use berth_model::stack::Stack;
 use berth_model::step::{Plan, Step};
 use berth_plan::DnsPolicy;
-use berth_plan::dns::{ZoneHold, guard_zone};
-use berth_ports::{Dns, PortError, World};
+use berth_plan::dns::{ZoneHold, guard_zone, orphans};
+use berth_ports::{Dns, PortError, Trust, World};
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -44,6 +45,14 @@ impl State {
         zones.into_iter().filter_map(|(zone, (of, vanishing))| guard_zone(zone, of, vanishing)).collect()
     }
 
+    /// Whether a stack has this record in its ledger, or a host of that name.
+    fn knows_record(&self, stack: &StackName, at: &RecordKey) -> bool {
+        let record = self.records.get(&Key::Stack(stack.clone()));
+        let dns = record.and_then(|r| r.dns.as_ref());
+        dns.is_some_and(|dns| dns.ledger.0.contains_key(at))
+            || self.wanted.stacks.get(stack).is_some_and(|s| has_host(s, &at.name))
+    }
+
     /// Confirms what this token names; answers the stacks that wait for it.
     pub(crate) fn confirm_records(&mut self, token: &str) -> BTreeSet<StackName> {
         let mut stacks = BTreeSet::new();
@@ -59,6 +68,11 @@ impl State {
         }
         stacks
     }
+}
+
+fn has_host(stack: &Stack, name: &Fqdn) -> bool {
+    let mut hosts = stack.apps.values().flat_map(|a| a.hosts.keys());
+    hosts.any(|at| Fqdn::new(&at.host).is_ok_and(|host| host == *name))
 }
 
 /// Why the records of a stack may not be there, as the metrics name it.
@@ -82,6 +96,7 @@ pub(crate) fn gauges(state: &State, metrics: &Metrics) {
     let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     metrics.dns_records.with_label_values(&["verified"]).set(number(verified));
     metrics.dns_records.with_label_values(&["pending"]).set(number(all - verified));
+    metrics.dns_orphans.set(number(state.lost_records.values().sum()));
     let mut counts = [0i64; REASONS.len()];
     for status in state.statuses.values() {
         let found = status.condition(ConditionType::DNSReady).filter(|c| c.status != Status::True);
@@ -242,7 +257,7 @@ impl<W: World> Engine<W> {
                     continue;
                 }
             };
-            let state = self.state();
+            let mut state = self.state();
             for (key, record) in state.records.iter().filter(|(_, r)| r.backend.as_ref() == Some(backend)) {
                 let (Key::Stack(stack), Some(dns)) = (key, &record.dns) else {
                     continue;
@@ -250,6 +265,16 @@ impl<W: World> Engine<W> {
                 if !berth_plan::stands(&view, stack, dns) {
                     woken.push(key.clone());
                 }
+            }
+            // Before the manifests are read nobody knows who wants what.
+            if state.wanted.trust == Trust::Unknown {
+                continue;
+            }
+            let lost = orphans(&view, |stack, key| state.knows_record(stack, key)).len();
+            let before = state.lost_records.insert(zone.clone(), lost).unwrap_or_default();
+            drop(state);
+            if lost > before {
+                tracing::warn!(%zone, "{lost} records have a mark of ours, and nothing is known of them: see berth doctor");
             }
         }
         for key in woken {

@@ -3,6 +3,7 @@
 
 use crate::certificates::Standing;
 use crate::queue::Lane;
+use berth_ports::{BackendState, Breaker};
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
@@ -37,6 +38,12 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
     ("berth_backend_requests_total", "counter", &["backend"], "HTTP requests to a backend; a batch is one."),
     ("berth_backend_breaker_open", "gauge", &["backend"], "1 while the breaker is not closed."),
     ("berth_backend_in_flight", "gauge", &["backend"], "Calls in flight."),
+    (
+        "berth_backend_calls_left",
+        "gauge",
+        &["backend"],
+        "Share of the calls that an account may make which is left, from 0 to 1; absent where nothing limits them.",
+    ),
     (
         "berth_backend_addresses",
         "gauge",
@@ -75,6 +82,12 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
         &["reason"],
         "Stacks whose DNSReady is not true, by its reason: Conflict, RecordsPending, RecordRefused, DnsUnavailable, \
          AddressNotPublic, Held, other.",
+    ),
+    (
+        "berth_dns_orphans",
+        "gauge",
+        &[],
+        "Records with a mark of Berth that it knows nothing of, in the zones that it writes: 'berth doctor' names them.",
     ),
     (
         "berth_dns_verification_seconds",
@@ -146,6 +159,7 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     pub breaker: IntGaugeVec,
     pub in_flight: IntGaugeVec,
+    pub calls_left: GaugeVec,
     pub addresses: IntGaugeVec,
     pub room: IntGaugeVec,
     pub stacks: IntGaugeVec,
@@ -154,6 +168,7 @@ pub struct Metrics {
     pub certificate_expiry: GaugeVec,
     pub dns_records: IntGaugeVec,
     pub dns_stacks: IntGaugeVec,
+    pub dns_orphans: IntGauge,
     pub dns_verified: Histogram,
     pub unknown: IntGauge,
     pub rollouts: IntCounterVec,
@@ -228,6 +243,7 @@ impl Metrics {
             requests: make!(IntCounterVec, vec "berth_backend_requests_total"),
             breaker: make!(IntGaugeVec, vec "berth_backend_breaker_open"),
             in_flight: make!(IntGaugeVec, vec "berth_backend_in_flight"),
+            calls_left: make!(GaugeVec, vec "berth_backend_calls_left"),
             addresses: make!(IntGaugeVec, vec "berth_backend_addresses"),
             room: make!(IntGaugeVec, vec "berth_backend_room"),
             stacks: make!(IntGaugeVec, vec "berth_stacks"),
@@ -236,6 +252,7 @@ impl Metrics {
             certificate_expiry: make!(GaugeVec, vec "berth_certificate_expiry_timestamp_seconds"),
             dns_records: make!(IntGaugeVec, vec "berth_dns_records"),
             dns_stacks: make!(IntGaugeVec, vec "berth_dns_stacks"),
+            dns_orphans: make!(IntGauge, "berth_dns_orphans"),
             dns_verified: histogram("berth_dns_verification_seconds"),
             unknown: make!(IntGauge, "berth_unknown_intents"),
             rollouts: make!(IntCounterVec, vec "berth_rollouts_total"),
@@ -290,6 +307,16 @@ impl Metrics {
         m
     }
 
+    /// How an account stands.
+    pub(crate) fn account(&self, name: &str, now: &BackendState) {
+        let labels = &[name];
+        self.breaker.with_label_values(labels).set(i64::from(!matches!(now.breaker, Breaker::Closed)));
+        self.in_flight.with_label_values(labels).set(i64::try_from(now.in_flight).unwrap_or(i64::MAX));
+        if let Some(left) = now.calls_left {
+            self.calls_left.with_label_values(labels).set(left);
+        }
+    }
+
     /// The addresses that an account's network has and has left. What is not known is not shown.
     pub(crate) fn room(&self, backend: &str, known: Option<(u64, u64)>) {
         let labels = &[backend];
@@ -332,6 +359,7 @@ mod tests {
             let vec_without_children = [
                 "berth_backend_calls_total",
                 "berth_steps_total",
+                "berth_backend_calls_left",
                 "berth_backend_addresses",
                 "berth_backend_room",
             ]

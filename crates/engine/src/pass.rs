@@ -9,8 +9,9 @@ use berth_model::condition::Reason;
 use berth_model::ids::{AppName, BackendName, Key, StackName};
 use berth_model::mark::MarkSeen;
 use berth_model::observed::FleetView;
+use berth_model::stack::Stack;
 use berth_plan::{Guard, Verdict, environment, guard, idle_environments, judge};
-use berth_ports::{Change, Platform, PortError, Trust, Wanted, World};
+use berth_ports::{Change, Dns, Platform, PortError, Trust, Wanted, World};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -150,6 +151,34 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
+    /// Takes stacks that changed, while all else of what is wanted stays: what one edit costs does not grow with the
+    /// fleet.
+    pub fn edit_wanted(&self, stacks: &[Arc<Stack>]) {
+        let changed: Vec<Key> = {
+            let mut state = self.state();
+            let olds: Option<Vec<_>> = stacks.iter().map(|s| state.wanted.stacks.get(&s.name)).collect();
+            let Some(olds) = olds else {
+                // What comes is counted by the guards, and may be what others wait for.
+                let mut wanted = Wanted::clone(&state.wanted);
+                drop(state);
+                wanted.edit(stacks);
+                return self.set_wanted(Arc::new(wanted));
+            };
+            let differ: Vec<_> = olds.into_iter().zip(stacks).filter(|(old, new)| old != new).collect();
+            let follow = differ.iter().any(|(old, new)| follows(old) || follows(new));
+            let changed: Vec<_> = differ.iter().map(|(_, new)| Key::Stack(new.name.clone())).collect();
+            Arc::make_mut(&mut state.wanted).edit(stacks);
+            if follow {
+                state.set_followed();
+            }
+            state.note_changed(&changed);
+            changed
+        };
+        for key in changed {
+            self.wake(&key, Lane::Change, CHANGED);
+        }
+    }
+
     /// Takes a new desired fleet: wakes what changed and what is gone.
     pub fn set_wanted(&self, wanted: Arc<Wanted>) {
         let (changed, first, open) = {
@@ -165,10 +194,9 @@ impl<W: World> Engine<W> {
                 && old.trust == wanted.trust
                 && old.removed == wanted.removed
                 && old.invalid == wanted.invalid;
-            let follows = |of: &Wanted, name: &StackName| {
-                of.stacks.get(name).is_some_and(|s| s.apps.values().any(|a| a.follow.is_some()))
-            };
-            if !is_edit || stacks.keys.iter().any(|name| follows(&old, name) || follows(&wanted, name)) {
+            let is_followed =
+                |name| [&old, &wanted].iter().any(|w| w.stacks.get(name).is_some_and(|s| follows(s)));
+            if !is_edit || stacks.keys.iter().any(is_followed) {
                 state.set_followed();
             }
             let mut changed: BTreeSet<Key> = stacks.keys.into_iter().map(Key::Stack).collect();
@@ -179,12 +207,10 @@ impl<W: World> Engine<W> {
                 let invalid = invalid.filter(|k| old.invalid.get(k) != wanted.invalid.get(k));
                 changed.extend(known.chain(invalid).cloned());
             }
-            state.unjudged.extend(changed.iter().cloned());
-            if !first {
-                let now = tokio::time::Instant::now();
-                for key in &changed {
-                    state.changed.insert(key.clone(), now);
-                }
+            if first {
+                state.unjudged.extend(changed.iter().cloned());
+            } else {
+                state.note_changed(&changed);
             }
             if !is_edit {
                 for backend in state.accounts.keys().cloned().collect::<Vec<_>>() {
@@ -202,7 +228,7 @@ impl<W: World> Engine<W> {
             } else if first {
                 (Lane::Startup, "the daemon started")
             } else {
-                (Lane::Change, "the manifest changed")
+                (Lane::Change, CHANGED)
             };
             self.wake(&key, lane, why);
         }
@@ -257,12 +283,20 @@ impl<W: World> Engine<W> {
         }
         drop(state);
         for (backend, platform) in &self.parts.platforms {
-            let now = platform.state();
-            let open = !matches!(now.breaker, berth_ports::Breaker::Closed);
-            self.metrics.breaker.with_label_values(&[backend.as_str()]).set(i64::from(open));
-            self.metrics.in_flight.with_label_values(&[backend.as_str()]).set(number(now.in_flight));
+            self.metrics.account(backend.as_str(), &platform.state());
+        }
+        for (credential, now) in self.parts.dns.iter().flat_map(|dns| dns.states()) {
+            self.metrics.account(&format!("dns/{credential}"), &now);
         }
     }
+}
+
+/// Why a key is woken whose manifest changed.
+const CHANGED: &str = "the manifest changed";
+
+/// Whether an app of it goes with a tag.
+fn follows(stack: &Stack) -> bool {
+    stack.apps.values().any(|app| app.follow.is_some())
 }
 
 /// How two sets of what is wanted differ.
@@ -366,6 +400,15 @@ fn late_places(state: &mut State, backend: &BackendName, view: &FleetView) -> BT
 }
 
 impl State {
+    /// These keys changed, and no run has judged them since.
+    fn note_changed<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
+        let now = tokio::time::Instant::now();
+        for key in keys {
+            self.unjudged.insert(key.clone());
+            self.changed.insert(key.clone(), now);
+        }
+    }
+
     /// Judges a share of the stacks, from here on, by their keys. Answers the last one unless it was the last of all.
     fn judge_share(
         &self,

@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) confirmed: BTreeSet<String>,
     /// Records that may go though they are many.
     pub(crate) confirmed_records: BTreeSet<(ZoneId, RecordKey)>,
+    /// Records with our mark that nobody knows, by zone, as far as zones were looked at.
+    pub(crate) lost_records: BTreeMap<ZoneId, usize>,
     /// Tags that are followed, by image.
     pub(crate) followed: BTreeMap<String, crate::follow::Followed>,
     pub(crate) stopping: bool,
@@ -200,6 +202,7 @@ impl State {
             live: HashMap::new(),
             confirmed: BTreeSet::new(),
             confirmed_records: BTreeSet::new(),
+            lost_records: BTreeMap::new(),
             followed: BTreeMap::new(),
             stopping: false,
             doubt: false,

@@ -99,7 +99,7 @@ impl<'a> Planner<'a> {
         let Some(by_zone) = self.zones_of(&names) else {
             return false;
         };
-        let Some(zones) = self.views(by_zone, policy) else {
+        let Some(zones) = self.views(by_zone, desired.records, policy) else {
             return false;
         };
         let target = if zones.iter().any(|z| !z.names.is_empty()) {
@@ -182,6 +182,7 @@ impl<'a> Planner<'a> {
     fn views(
         &mut self,
         mut by_zone: BTreeMap<ZoneId, BTreeSet<Fqdn>>,
+        records: Records,
         policy: DnsPolicy<'_>,
     ) -> Option<Vec<InZone<'a>>> {
         for (key, entry) in self.dns_record().iter().flat_map(|dns| &dns.ledger.0) {
@@ -195,6 +196,9 @@ impl<'a> Planner<'a> {
         for (zone, names) in by_zone {
             let mut asked = names.clone();
             asked.extend(self.recorded_in(&zone.name));
+            if records == Records::Wildcard {
+                asked.extend(names.iter().flat_map(|name| ZoneView::tells(name, &zone.name)));
+            }
             match self.input.observed.dns.views.get(&zone) {
                 None => {
                     self.step(Step::LookDns(DnsRead::View(zone, asked)));
@@ -345,11 +349,10 @@ impl<'a> Planner<'a> {
     /// A wildcard that somebody else keeps: it must answer what is wanted.
     fn wildcards(&mut self, zone: &InZone<'a>, target: &[RecordData], pending: &mut Pending) {
         for name in &zone.names {
-            let covering = covering(zone.view, name);
+            let answering = zone.view.answering(name);
             for value in target {
-                let set = covering.as_ref().and_then(|at| {
-                    let key = RecordKey::new(at.clone(), value.kind());
-                    zone.view.set(&key).present().map(|set| (key, set.data()))
+                let set = answering.as_ref().and_then(|(at, seen)| {
+                    Some((RecordKey::new(at.clone(), value.kind()), seen.sets.get(&value.kind())?.data()))
                 });
                 match set {
                     Some((key, data)) if data.contains(value) => {
@@ -462,10 +465,22 @@ impl<'a> Planner<'a> {
 
     /// What the stack wrote goes with it. True once nothing of it is left, or what is left stays.
     pub(crate) fn remove_records(&mut self) -> bool {
-        let (Some(dns), Some(policy)) = (self.dns_record(), self.policy.dns) else {
+        let Some(dns) = self.dns_record() else {
             return true;
         };
-        let Some(zones) = self.views(BTreeMap::new(), policy) else {
+        let Some(policy) = self.policy.dns else {
+            let left: Vec<_> = dns.ledger.0.keys().map(ToString::to_string).collect();
+            if left.is_empty() {
+                return true;
+            }
+            let why = format!(
+                "berth.yaml names no DNS credential any more, and what was written with it stays until it does: {}",
+                left.join(", ")
+            );
+            self.block("records", Reason::DnsUnavailable, why);
+            return false;
+        };
+        let Some(zones) = self.views(BTreeMap::new(), Records::Managed, policy) else {
             return false;
         };
         let mut over = true;
@@ -510,17 +525,6 @@ impl Pending {
             self.asked.push((zone.zone.clone(), asked, hash));
         }
     }
-}
-
-/// The name that answers for another one: itself where anything stands there, else the nearest wildcard.
-fn covering(view: &ZoneView, name: &Fqdn) -> Option<Fqdn> {
-    if view.name(name).present().is_some() {
-        return Some(name.clone());
-    }
-    let parents = name.up().skip(1).take_while(|n| n.is_in(&view.zone.name));
-    parents
-        .filter_map(|parent| Fqdn::new(&format!("*.{parent}")).ok())
-        .find(|wildcard| view.names.contains_key(wildcard))
 }
 
 /// What is missing, with the servers that lag and how long whoever asked too early may not see it.

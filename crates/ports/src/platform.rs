@@ -42,12 +42,14 @@ pub trait Platform: Send + Sync + 'static {
 }
 
 /// How an account stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BackendState {
     /// Its breaker.
     pub breaker: Breaker,
     /// Calls in flight.
     pub in_flight: usize,
+    /// The share of the calls that it may make which is left, from 0 to 1; `None` where nothing limits them.
+    pub calls_left: Option<f64>,
 }
 
 /// A circuit breaker.

@@ -22,6 +22,13 @@ pub struct Wanted {
     pub invalid: BTreeMap<Key, String>,
 }
 
+impl Wanted {
+    /// Takes stacks that changed or came.
+    pub fn edit(&mut self, stacks: &[Arc<Stack>]) {
+        self.stacks.extend(stacks.iter().map(|stack| (stack.name.clone(), Arc::clone(stack))));
+    }
+}
+
 /// Whether "it is not there" means "it was removed".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Trust {

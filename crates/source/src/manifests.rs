@@ -5,6 +5,7 @@ use crate::directory::Reading;
 use crate::scan::File;
 use berth_manifest::{Before, Context, Diagnostic, Fleet, HeldBy, Input, Reader};
 use berth_model::ids::Key;
+use berth_model::stack::Stack;
 use berth_ports::{Trust, Wanted};
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,16 +81,16 @@ impl Manifests {
         (self.last.clone(), self.told.clone())
     }
 
-    /// What is wanted after files changed or came, where that is quickly told. `None`: take the readings.
-    pub fn change(&mut self, files: &[File], cx: &Context) -> Option<Arc<Wanted>> {
+    /// The stacks of files that changed or came, where they are all that changes in what is wanted and that is quickly
+    /// told. `None`: take the readings.
+    pub fn change(&mut self, files: &[File], cx: &Context) -> Option<Vec<Arc<Stack>>> {
         if self.last.trust == Trust::Unknown {
             return None;
         }
         let before = Before { stacks: &self.last.stacks, invalid: &self.last.invalid };
         let changed = self.reader.change(&inputs(files), cx, before)?;
-        let wanted = Arc::make_mut(&mut self.last);
-        wanted.stacks.extend(changed.into_iter().map(|stack| (stack.name.clone(), stack)));
-        Some(self.last.clone())
+        Arc::make_mut(&mut self.last).edit(&changed);
+        Some(changed)
     }
 }
 

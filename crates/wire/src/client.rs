@@ -192,7 +192,11 @@ impl<T: Transport> Client<T> {
     /// How the account stands.
     #[must_use]
     pub fn state(&self) -> BackendState {
-        BackendState { breaker: self.breaker.shown(), in_flight: self.in_flight.load(Ordering::Relaxed) }
+        BackendState {
+            breaker: self.breaker.shown(),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            calls_left: self.budget.as_ref().map(Budget::left),
+        }
     }
 
     /// The key in use.
@@ -265,12 +269,12 @@ impl<T: Transport> Client<T> {
             Lane::Slow => self.slow.acquire().await.ok(),
             Lane::Read | Lane::List | Lane::Write => None,
         };
-        // One slow call at a time is meant to wait for the other; the budget is what all of them share.
-        let asked = Instant::now();
         let _long = match call.lane {
             Lane::Slow | Lane::List => self.long.acquire().await.ok(),
             Lane::Read | Lane::Write => None,
         };
+        // Slow calls and lists are meant to wait for each other; what is counted is the wait for what all of them share.
+        let asked = Instant::now();
         let _permit = self.permits.acquire().await;
         self.observer.waited(asked.elapsed().as_secs_f64());
         // The breaker may have opened while this call waited for its place.

@@ -3,13 +3,17 @@
 
 use crate::app;
 use crate::args::Doctor;
+use crate::dns::AllZones;
 use crate::out::{self, BAD, BOLD, BUSY, GOOD, paint};
 use crate::settings::{self, Needs};
 use crate::state::{self, AnyStore};
 use crate::world;
 use anyhow::Result;
+use berth_model::Key;
 use berth_model::config::{Config, CredentialSource, Probe};
-use berth_model::dns::Fqdn;
+use berth_model::dns::{Fqdn, RecordKey, ZoneId};
+use berth_model::ids::StackName;
+use berth_plan::dns::Orphan;
 use berth_ports::{Dns as _, Finding, Platform, SealedFor, Severity, Snapshot, Store, Vault, Wanted};
 use futures::StreamExt;
 use serde::Serialize;
@@ -22,6 +26,9 @@ use std::time::Duration;
 
 /// How long one name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(3);
+
+/// Records of one zone that are named one by one.
+const LOST: usize = 10;
 
 /// What belongs together.
 #[derive(Serialize)]
@@ -51,10 +58,11 @@ pub async fn doctor(given: Option<&Path>, args: Doctor) -> Result<ExitCode> {
     sections.push(section);
     sections.push(itself(&config, &wanted));
     let (section, snapshot) = state(&config, store).await;
+    let is_read = section.findings.iter().all(|f| f.severity != Severity::Error);
     sections.push(section);
     sections.push(vault(&config, &snapshot));
     sections.extend(backends(&config).await);
-    sections.extend(dns(&config, &wanted).await);
+    sections.extend(dns(&config, &wanted, is_read.then_some(&snapshot)).await);
     sections.push(names(&config, &wanted).await);
     sections.push(orphans(&snapshot));
     sections.retain(|s| !s.findings.is_empty());
@@ -268,15 +276,20 @@ async fn backends(config: &Config) -> Vec<Section> {
     futures::future::join_all(ask).await
 }
 
-/// What a look at DNS tells before anything is written, for the hosts of all stacks.
-async fn dns(config: &Config, wanted: &Wanted) -> Vec<Section> {
+/// What a look at DNS tells before anything is written, for the hosts of all stacks; and what nobody knows any more.
+async fn dns(config: &Config, wanted: &Wanted, snapshot: Option<&Snapshot>) -> Vec<Section> {
     match crate::dns::zones(config, None, &Arc::default()) {
         Ok(None) => Vec::new(),
         Ok(Some(zones)) => {
             let hosts = wanted.stacks.values().flat_map(|s| s.apps.values().flat_map(|a| a.hosts.keys()));
             // A manifest's host is a good name already.
             let hosts: BTreeSet<Fqdn> = hosts.filter_map(|h| Fqdn::new(&h.host).ok()).collect();
-            super::dns::sections(&zones.preflight(&hosts).await)
+            let mut sections = super::dns::sections(&zones.preflight(&hosts).await);
+            // Where the state cannot be read, everything would look lost.
+            if let Some(snapshot) = snapshot {
+                sections.push(lost_records(&zones, wanted, snapshot).await);
+            }
+            sections
         }
         Err(error) => {
             let mut section = Section::new("dns");
@@ -284,6 +297,45 @@ async fn dns(config: &Config, wanted: &Wanted) -> Vec<Section> {
             vec![section]
         }
     }
+}
+
+/// Records with our mark, in every zone that can be listed, of stacks that neither the manifests nor the state know.
+async fn lost_records(zones: &AllZones, wanted: &Wanted, snapshot: &Snapshot) -> Section {
+    let mut section = Section::new("dns records");
+    let ledgers: BTreeSet<(&Key, &RecordKey)> = snapshot
+        .records
+        .iter()
+        .flat_map(|(key, r)| r.dns.iter().flat_map(move |dns| dns.ledger.0.keys().map(move |at| (key, at))))
+        .collect();
+    let has_host = |stack: &StackName, at: &RecordKey| {
+        let apps = wanted.stacks.get(stack).into_iter().flat_map(|s| s.apps.values());
+        let mut hosts = apps.flat_map(|a| a.hosts.keys());
+        hosts.any(|h| Fqdn::new(&h.host).is_ok_and(|host| host == at.name))
+    };
+    let known = |stack: &StackName, at: &RecordKey| {
+        ledgers.contains(&(&Key::Stack(stack.clone()), at)) || has_host(stack, at)
+    };
+    for (credential, reached) in zones.reached().await {
+        // What a credential cannot do was told by the look at it.
+        for name in reached.unwrap_or_default() {
+            let zone = ZoneId { credential: credential.clone(), name };
+            let Ok(view) = zones.view(&zone, &BTreeSet::new(), Duration::ZERO).await else { continue };
+            let lost = berth_plan::dns::orphans(&view, known);
+            for Orphan { key, stack } in lost.iter().take(LOST) {
+                section.say(
+                    Severity::Warning,
+                    format!(
+                        "{key} has the mark of stack {stack}, of which nothing is known here: take it or its mark away at the \
+                         provider, or bring the stack's manifest back"
+                    ),
+                );
+            }
+            if lost.len() > LOST {
+                section.say(Severity::Warning, format!("{zone}: … and {} more", lost.len() - LOST));
+            }
+        }
+    }
+    section
 }
 
 async fn names(config: &Config, wanted: &Wanted) -> Section {

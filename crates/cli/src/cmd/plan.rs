@@ -232,7 +232,10 @@ fn text(plans: &[(Key, Result<Planned, PortError>)], all: &[Shown]) -> String {
     let sum = |of: fn(&Shown) -> usize| all.iter().map(of).sum::<usize>();
     let (writes, deploys, blocked) = (sum(|s| s.writes), sum(|s| s.deploys), sum(|s| s.blocked));
     if writes == 0 && blocked == 0 {
-        out.push_str(&format!("Nothing to do: {} are as their manifests say.\n", all.len()));
+        out.push_str(&match all.len() {
+            1 => "Nothing to do: it is as its manifest says.\n".to_owned(),
+            n => format!("Nothing to do: {n} are as their manifests say.\n"),
+        });
     } else {
         let changing = all.iter().filter(|s| s.writes > 0).count();
         out.push_str(&format!(

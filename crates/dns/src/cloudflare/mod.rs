@@ -312,7 +312,14 @@ impl<T: Transport> Provider for Cloudflare<T> {
     }
 
     fn manner(&self) -> Manner {
-        Manner { together: 40, serial: false, lags: false, blind: false }
+        Manner { together: OPERATIONS, serial: false, lags: false, blind: false }
+    }
+
+    fn weight(&self, op: &Op<'_>) -> usize {
+        let values = |set: &SetOp<'_>| {
+            set.gone().count() + set.coming().count() + set.same().count() + set.kept().count()
+        };
+        op.sets.iter().map(values).sum()
     }
 
     fn state(&self) -> BackendState {

@@ -228,7 +228,7 @@ impl<T: Transport> Provider for PowerDns<T> {
     }
 
     fn manner(&self) -> Manner {
-        Manner { together: 100, serial: true, lags: false, blind: true }
+        Manner { together: 250, serial: true, lags: false, blind: true }
     }
 
     fn state(&self) -> BackendState {

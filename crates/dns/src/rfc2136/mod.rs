@@ -170,7 +170,7 @@ impl<E: Exchange> Provider for Rfc2136<E> {
     fn state(&self) -> BackendState {
         let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let breaker = broken.map_or(Breaker::Closed, |why| Breaker::HalfOpen { why });
-        BackendState { breaker, in_flight: 0 }
+        BackendState { breaker, in_flight: 0, calls_left: None }
     }
 }
 

@@ -74,6 +74,12 @@ impl Fqdn {
         std::iter::successors(Some(self.clone()), Fqdn::parent)
     }
 
+    /// The wildcard right below it, unless that were too long.
+    #[must_use]
+    pub fn wildcard(&self) -> Option<Fqdn> {
+        Fqdn::new(&format!("*.{self}")).ok()
+    }
+
     /// Whether it is the zone's own name or stands below it.
     #[must_use]
     pub fn is_in(&self, zone: &Fqdn) -> bool {

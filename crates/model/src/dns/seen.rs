@@ -137,6 +137,37 @@ impl ZoneView {
     pub fn cut(&self, name: &Fqdn) -> Option<&Cut> {
         name.up().take_while(|n| *n != self.zone.name).filter_map(|n| self.cuts.get(&n)).last()
     }
+
+    /// The names that tell what answers for a host of a zone: itself, those above it, and the wildcards among them.
+    #[must_use]
+    pub fn tells(host: &Fqdn, zone: &Fqdn) -> BTreeSet<Fqdn> {
+        let above = host.up().take_while(|name| name != zone).chain([zone.clone()]);
+        above.flat_map(|name| [name.wildcard(), Some(name)]).flatten().collect()
+    }
+
+    /// Where that stands which answers for a host, and what it is. A wildcard answers for names below a name that is
+    /// there, and for none where something stands nearer to them (RFC 4592, 3.3.1).
+    #[must_use]
+    pub fn answering(&self, host: &Fqdn) -> Option<(Fqdn, &SeenName)> {
+        if let Seen::Present(seen) = self.name(host) {
+            return Some((host.clone(), seen));
+        }
+        let is_there = |name: &Fqdn| self.names.iter().any(|(n, seen)| n.is_in(name) && !seen.is_nothing());
+        let mut names = host.up().take_while(|name| name.is_in(&self.zone.name));
+        if is_there(&names.next()?) {
+            return None;
+        }
+        for above in names {
+            let wildcard = above.wildcard();
+            if let Some((at, Seen::Present(seen))) = wildcard.map(|at| (at.clone(), self.name(&at))) {
+                return Some((at, seen));
+            }
+            if is_there(&above) {
+                return None;
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +180,7 @@ mod tests {
         Fqdn::new(text).unwrap()
     }
 
-    #[test]
-    fn what_was_not_asked_is_unknown_and_cuts_reach_down() {
+    fn view(names: &[&str]) -> ZoneView {
         let facts = ZoneFacts {
             servers: vec![],
             addresses: vec![],
@@ -163,14 +193,26 @@ mod tests {
             proxies: false,
             apex_cname: false,
         };
-        let cut = Cut { name: name("sub.z.test"), to: vec!["ns.other.test".into()] };
-        let mut view = ZoneView {
+        let data = RecordData::parse(RecordType::A, "192.0.2.1", None).unwrap();
+        let set = SeenSet { values: [(data, SeenValue::default())].into(), ..SeenSet::default() };
+        let seen = SeenName { sets: [(RecordType::A, set)].into(), ..SeenName::default() };
+        ZoneView {
             zone: ZoneId { credential: CredentialName::new("main").unwrap(), name: name("z.test") },
             at: Time(0),
-            known: Known::Names([name("a.z.test")].into()),
-            names: BTreeMap::new(),
-            cuts: [(cut.name.clone(), cut.clone())].into(),
+            known: Known::All,
+            names: names.iter().map(|n| (name(n), seen.clone())).collect(),
+            cuts: [].into(),
             facts: Arc::new(facts),
+        }
+    }
+
+    #[test]
+    fn what_was_not_asked_is_unknown_and_cuts_reach_down() {
+        let cut = Cut { name: name("sub.z.test"), to: vec!["ns.other.test".into()] };
+        let mut view = ZoneView {
+            known: Known::Names([name("a.z.test")].into()),
+            cuts: [(cut.name.clone(), cut.clone())].into(),
+            ..view(&[])
         };
         assert_eq!(view.name(&name("a.z.test")), Seen::Absent);
         assert_eq!(view.name(&name("b.z.test")), Seen::Unknown);
@@ -181,5 +223,30 @@ mod tests {
         {
             assert_eq!(view.cut(&name(text)), cuts.then_some(&cut), "{text}");
         }
+    }
+
+    /// As name servers choose: the name itself, else the wildcard below the nearest name that is there.
+    #[test]
+    fn what_answers_for_a_host() {
+        let zone = view(&["z.test", "a.z.test", "*.z.test", "b.c.z.test", "*.d.z.test"]);
+        let table = [
+            ("a.z.test", Some("a.z.test")),
+            ("x.z.test", Some("*.z.test")),
+            ("x.y.z.test", Some("*.z.test")),
+            ("x.a.z.test", None),
+            ("c.z.test", None),
+            ("x.c.z.test", None),
+            ("b.c.z.test", Some("b.c.z.test")),
+            ("x.d.z.test", Some("*.d.z.test")),
+            ("*.z.test", Some("*.z.test")),
+        ];
+        for (host, at) in table {
+            let found = zone.answering(&name(host)).map(|(at, _)| at);
+            assert_eq!(found, at.map(name), "{host}");
+        }
+        assert!(view(&["z.test"]).answering(&name("x.z.test")).is_none());
+        let asked: Vec<_> =
+            ZoneView::tells(&name("x.y.z.test"), &name("z.test")).iter().map(ToString::to_string).collect();
+        assert_eq!(asked, ["*.x.y.z.test", "*.y.z.test", "*.z.test", "x.y.z.test", "y.z.test", "z.test"]);
     }
 }

@@ -14,9 +14,9 @@ pub struct Orphan {
     pub stack: StackName,
 }
 
-/// All of them in one zone. `known` are the keys of all stacks' ledgers and wanted sets.
+/// All of them in one zone. `known` says whether a stack has a record in its ledger, or wants it.
 #[must_use]
-pub fn orphans(view: &ZoneView, known: &BTreeSet<(StackName, RecordKey)>) -> Vec<Orphan> {
+pub fn orphans(view: &ZoneView, known: impl Fn(&StackName, &RecordKey) -> bool) -> Vec<Orphan> {
     let mut found = Vec::new();
     for (name, seen) in &view.names {
         for (kind, set) in &seen.sets {
@@ -24,9 +24,8 @@ pub fn orphans(view: &ZoneView, known: &BTreeSet<(StackName, RecordKey)>) -> Vec
             // With marks on values, the values of several stacks may share the set.
             let own = set.values.values().map(|v| &v.mark);
             let marks = own.chain([&set.mark]).filter_map(|m| m.ours());
-            let stacks: BTreeSet<_> = marks.map(|m| m.stack.clone()).collect();
-            let lost = stacks.into_iter().map(|stack| Orphan { key: key.clone(), stack });
-            found.extend(lost.filter(|o| !known.contains(&(o.stack.clone(), o.key.clone()))));
+            let stacks: BTreeSet<_> = marks.map(|m| &m.stack).filter(|stack| !known(stack, &key)).collect();
+            found.extend(stacks.into_iter().map(|stack| Orphan { key: key.clone(), stack: stack.clone() }));
         }
     }
     found
