@@ -33,6 +33,55 @@ const FRESH: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
+/// What was refused so many times is let be
+const TRIES: u32 = 3;
+/// for so long, unless the zone got smaller: a full zone would take every call that the account may make.
+const LET_BE: Duration = Duration::from_secs(600);
+/// Refused changes that are remembered.
+const MOST_REFUSED: usize = 1_000;
+
+/// A change that the provider refused.
+struct Refusal {
+    change: Change,
+    error: PortError,
+    times: u32,
+    /// The last time.
+    at: Instant,
+}
+
+/// Changes that the provider refused.
+#[derive(Default)]
+struct Refused {
+    all: VecDeque<Refusal>,
+    /// The size of the zone.
+    size: usize,
+}
+
+impl Refused {
+    /// Forgets what is long ago, or may pass now.
+    fn review(&mut self, listing: &Listing) {
+        let size = listing.size();
+        self.all.retain(|refusal| size >= self.size && refusal.at.elapsed() < 2 * LET_BE);
+        self.size = size;
+    }
+
+    /// Why it is not worth another try yet.
+    fn of(&self, change: &Change) -> Option<PortError> {
+        let found = self.all.iter().find(|known| known.change == *change)?;
+        (found.times >= TRIES && found.at.elapsed() < LET_BE).then(|| found.error.clone())
+    }
+
+    fn remember(&mut self, change: &Change, error: &PortError) {
+        let known = self.all.iter().position(|known| known.change == *change);
+        let times = known.and_then(|at| self.all.remove(at)).map_or(1, |known| known.times + 1);
+        if self.all.len() >= MOST_REFUSED {
+            self.all.pop_front();
+        }
+        let (change, error) = (change.clone(), error.clone());
+        self.all.push_back(Refusal { change, error, times, at: Instant::now() });
+    }
+}
+
 /// A look that is kept.
 struct Kept {
     /// When it began.
@@ -47,6 +96,7 @@ struct State {
     kept: Option<Kept>,
     /// The last look that failed.
     failed: Option<(u64, PortError)>,
+    refused: Refused,
 }
 
 /// What may be shown without waiting for anybody.
@@ -317,9 +367,11 @@ impl<P: Provider> Managed<P> {
         };
         // From here on the kept look is out of the state: who is dropped on the way leaves none that is too old.
         let mut writing = Writing(&self.shown, false);
-        self.sort(&mut batch, &kept.listing, &zone);
-        self.send(&mut batch, &kept.listing, &zone).await;
+        state.refused.review(&kept.listing);
+        self.sort(&mut batch, &kept.listing, &zone, &state.refused);
+        self.send(&mut batch, &kept.listing, &zone, &mut state.refused).await;
         if batch.touched.is_empty() || self.read_back(&mut batch, &mut kept, &zone, &names).await {
+            state.refused.review(&kept.listing);
             state.kept = Some(kept);
             writing.1 = self.show(&state).is_some();
         }
@@ -369,7 +421,7 @@ impl<P: Provider> Managed<P> {
     }
 
     /// Answers what needs no call, and leaves the rest to be sent.
-    fn sort(&self, batch: &mut Batch<'_>, listing: &Listing, zone: &Zone) {
+    fn sort(&self, batch: &mut Batch<'_>, listing: &Listing, zone: &Zone, refused: &Refused) {
         let mut taken = BTreeSet::new();
         for (at, change) in batch.waiting() {
             let name = &change.name;
@@ -388,6 +440,10 @@ impl<P: Provider> Managed<P> {
                     at,
                     Err(PortError::Conflict(format!("{name} stands otherwise than it was planned for"))),
                 );
+                continue;
+            }
+            if let Some(error) = refused.of(change) {
+                batch.tell(at, Err(error));
                 continue;
             }
             if !taken.insert(name.clone()) {
@@ -421,7 +477,7 @@ impl<P: Provider> Managed<P> {
     }
 
     /// Sends what is left, in parts that get smaller where they are refused.
-    async fn send(&self, batch: &mut Batch<'_>, listing: &Listing, zone: &Zone) {
+    async fn send(&self, batch: &mut Batch<'_>, listing: &Listing, zone: &Zone, refused: &mut Refused) {
         let together = self.provider.manner().together;
         let mut parts: VecDeque<Vec<(usize, &Change)>> = VecDeque::new();
         let mut filled = 0;
@@ -446,7 +502,10 @@ impl<P: Provider> Managed<P> {
                     parts.push_front(first.to_vec());
                 }
                 result => {
-                    for (at, _) in part {
+                    for (at, change) in part {
+                        if let Err(error @ PortError::Refused { .. }) = &result {
+                            refused.remember(change, error);
+                        }
                         batch.touched.push((at, result.clone()));
                     }
                 }

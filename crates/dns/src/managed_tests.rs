@@ -204,6 +204,25 @@ async fn a_refused_batch_is_taken_apart_until_the_poison_is_alone() {
     }
     // Eight, its halves, their quarters where one was bad.
     assert_eq!(*lock(&memory.writes), [8, 4, 2, 2, 1, 1, 4, 2, 2, 1, 1]);
+    // What was refused three times costs nothing for a while; then it is tried again, once.
+    let again = async |n| {
+        lock(&memory.writes).clear();
+        let answers = futures::future::join_all([3, 6, n].map(|n| zone.change(new(n)))).await;
+        assert!(answers[0] == all[3] && answers[1] == all[6] && answers[2].is_ok(), "{answers:?}");
+        lock(&memory.writes).clone()
+    };
+    assert_eq!(again(9).await, [3, 1, 2, 1, 1]);
+    assert_eq!(again(9).await, [2, 1, 1]);
+    assert_eq!(again(10).await, [1]);
+    tokio::time::advance(Duration::from_secs(600)).await;
+    assert_eq!(again(11).await, [3, 1, 2, 1, 1]);
+    assert_eq!(again(12).await, [1]);
+    // In a zone that has more room than then it is tried at once.
+    lock(&memory.stands).remove(&name(9));
+    lock(&memory.poison).clear();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    let answers = futures::future::join_all([3, 6].map(|n| zone.change(new(n)))).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 }
 
 #[tokio::test(start_paused = true)]

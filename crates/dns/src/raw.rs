@@ -108,6 +108,12 @@ impl Listing {
         self.others.entry(name).or_default().insert(berth_wire::redact::cap(kind, 16).into());
     }
 
+    /// How many values it shows, and types of records that Berth does not write.
+    pub(crate) fn size(&self) -> usize {
+        let values = self.sets.values().flatten().map(|(_, set)| set.values.len());
+        values.sum::<usize>() + self.others.values().map(BTreeSet::len).sum::<usize>()
+    }
+
     pub(crate) fn get(&self, key: &RecordKey) -> RawSet {
         self.sets.get(&key.name).and_then(|s| s.get(&key.kind)).cloned().unwrap_or_default()
     }

@@ -149,7 +149,7 @@ impl fmt::Display for Noted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Noted::Unmanaged => f.write_str(
-                "stands there exactly as wanted, without a mark that fits: left as it is; adopt it to manage it",
+                "stands there exactly as wanted, without a mark that fits: left as it is; 'berth dns adopt' takes it over",
             ),
             Noted::Beside(values) => {
                 write!(f, "{values} stands beside ours: answers are shared out among them")

@@ -92,7 +92,7 @@ fn what_stands_there_decides() {
         check(
             place,
             &[(APP, A1, None)],
-            "i app.z.test A stands there exactly as wanted, without a mark that fits: left as it is; adopt it to manage it",
+            "i app.z.test A stands there exactly as wanted, without a mark that fits: left as it is; 'berth dns adopt' takes it over",
         );
         check(
             place,
