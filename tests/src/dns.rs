@@ -117,6 +117,65 @@ impl SimDns {
         assert_eq!(self.records(), self.strangers, "{:?}", self.provider);
     }
 
+    /// Somebody else makes every call that the account may make: the answer that says so.
+    ///
+    /// # Panics
+    /// Where the provider has no limit.
+    pub async fn use_up(&self) -> http::Response<Bytes> {
+        let url = match self.provider {
+            Provider::Hetzner => "https://api.hetzner.cloud/v1/zones".to_owned(),
+            Provider::Cloudflare => "https://api.cloudflare.com/client/v4/zones".to_owned(),
+            Provider::Hostinger => format!("https://developers.hostinger.com/api/dns/v1/zones/{ZONE}"),
+            Provider::PowerDns | Provider::Rfc2136 => panic!("{:?} has no limit", self.provider),
+        };
+        for _ in 0..10_000 {
+            let request = http::Request::get(&url).header("authorization", format!("Bearer {}", self.token));
+            let answer =
+                self.sim.send(request.body(Bytes::new()).expect("a request")).await.expect("an answer");
+            if answer.status() != 429 {
+                assert_eq!(answer.status(), 200, "{answer:?}");
+                continue;
+            }
+            // One limit is a second's, and is over soon.
+            let wait = answer.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
+            match wait {
+                Some(seconds @ 0..=5) => tokio::time::sleep(std::time::Duration::from_secs(seconds)).await,
+                _ => return answer,
+            }
+        }
+        panic!("{:?} lets every call through", self.provider)
+    }
+
+    /// The marks at a name, and those beside it, as if another owner had made them.
+    pub fn give_away(&self, name: &str, owner: &str) {
+        let is_its = |fqdn: &str| {
+            let own = fqdn.strip_suffix(&format!(".{ZONE}.")).unwrap_or_default();
+            own == name || own.starts_with("_berth-") && own.ends_with(&format!(".{name}"))
+        };
+        self.sim.with(|w| {
+            let now = w.now();
+            let view = w.zone(ZONE).view(now);
+            let keys: Vec<_> =
+                view.iter().map(|(n, kind, _)| ((*n).to_owned(), (*kind).to_owned())).collect();
+            for (fqdn, kind) in keys.into_iter().filter(|(n, _)| is_its(n)) {
+                let own = fqdn.trim_end_matches(&format!(".{ZONE}."));
+                let Some(mut set) = w.get(ZONE, own, &kind) else { continue };
+                let renamed = |text: &str| text.replace("berth/1 test/", &format!("berth/1 {owner}/"));
+                for label in set.labels.values_mut().filter(|l| *l == "test") {
+                    *label = owner.to_owned();
+                }
+                for value in &mut set.values {
+                    value.content = renamed(&value.content);
+                    value.comment = value.comment.as_deref().map(renamed);
+                }
+                for note in &mut set.notes {
+                    note.content = renamed(&note.content);
+                }
+                w.put_set(ZONE, own, &kind, set);
+            }
+        });
+    }
+
     pub(crate) fn zones(&self, crashes: &Crashes, owner: &Owner, start: Instant, seed: u64) -> TestDns {
         let carrier = Carrier { sim: self.sim.clone(), crashes: crashes.clone(), life: crashes.life() };
         let dice = Arc::new(Seeded::new(seed ^ 0x0d25));

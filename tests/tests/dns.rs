@@ -470,3 +470,88 @@ async fn a_stack_waits_with_its_records_for_the_credential() {
     drop(rig.converge().await);
     dns.holds_nothing_of_ours();
 }
+
+fn calm() -> String {
+    pair("").replace("name: pair", "name: calm").replace("web.z.test", "calm.z.test")
+}
+
+/// What another Berth marked is its own by now, whatever our ledger says: it is not changed, and not taken away either.
+#[tokio::test(start_paused = true)]
+async fn what_bears_anothers_mark_is_theirs() {
+    for provider in PROVIDERS {
+        let mut rig = rig(provider, 17);
+        let dns = dns(&rig);
+        rig.files.insert("pair.yaml".into(), pair(""));
+        rig.files.insert("calm.yaml".into(), calm());
+        drop(rig.converge().await);
+        dns.give_away("web", "rival");
+        let theirs = dns.records();
+        assert!(theirs.iter().any(|r| r.contains("rival")), "{provider:?}: {theirs:?}");
+        let engine = for_a_while(&mut rig, 600).await;
+        let (status, reason, message) = says(&engine, ConditionType::DNSReady);
+        assert_eq!((status, reason), (Status::False, Reason::Conflict), "{provider:?}: {message}");
+        assert!(message.contains("web.z.test") && message.contains("rival"), "{provider:?}: {message}");
+        assert!(Rig::ready(&engine, "calm"), "{provider:?}: {}", rig.tell(&engine));
+        assert_eq!(dns.records(), theirs, "{provider:?}");
+        drop(engine);
+        rig.files.remove("pair.yaml");
+        drop(for_a_while(&mut rig, 600).await);
+        assert_eq!(dns.records(), theirs, "{provider:?}");
+        assert!(!apps(&rig).contains(&"pair-web".to_owned()), "{provider:?}: the stack goes all the same");
+    }
+}
+
+/// Where a mark stands in a record of its own, one of the two may be missing.
+#[tokio::test(start_paused = true)]
+async fn half_of_a_pair_is_made_whole() {
+    for provider in [Provider::Hostinger, Provider::Rfc2136] {
+        for lost in [("web", "A"), ("_berth-a.web", "TXT")] {
+            let mut rig = rig(provider, 18);
+            let dns = dns(&rig);
+            rig.files.insert("pair.yaml".into(), pair(""));
+            drop(rig.converge().await);
+            let whole = dns.records();
+            dns.sim.with(|w| w.remove(ZONE, lost.0, lost.1));
+            assert_ne!(dns.records(), whole, "{provider:?} {lost:?}");
+            let engine = for_a_while(&mut rig, 600).await;
+            assert_eq!(dns.records(), whole, "{provider:?} {lost:?}: {}", rig.tell(&engine));
+            assert!(Rig::ready(&engine, "pair"), "{provider:?} {lost:?}: {}", rig.tell(&engine));
+        }
+    }
+}
+
+/// An account that others use up is waited for as its headers say, in each of their forms; what stands goes on.
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_used_up_is_waited_for() {
+    let cases = [
+        (Provider::Hetzner, "ratelimit-reset"),
+        (Provider::Cloudflare, "retry-after"),
+        (Provider::Hostinger, "retry-after"),
+    ];
+    for (provider, header) in cases {
+        let mut rig = rig(provider, 19);
+        let dns = dns(&rig);
+        rig.files.insert("calm.yaml".into(), calm());
+        drop(rig.converge().await);
+        let refused = dns.use_up().await;
+        assert!(refused.headers().contains_key(header), "{provider:?}: {:?}", refused.headers());
+        dns.sim.clear_calls();
+        rig.files.insert("pair.yaml".into(), pair(""));
+        let engine = for_a_while(&mut rig, 60).await;
+        // Hetzner gives a call back every second, the others close the account for minutes.
+        if provider != Provider::Hetzner {
+            let (status, reason, message) = says(&engine, ConditionType::DNSReady);
+            assert_eq!(
+                (status, reason),
+                (Status::Unknown, Reason::DnsUnavailable),
+                "{provider:?}: {message}"
+            );
+        }
+        assert!(Rig::ready(&engine, "calm"), "{provider:?}: {}", rig.tell(&engine));
+        drop(engine);
+        let engine = for_a_while(&mut rig, 1_800).await;
+        assert!(Rig::ready(&engine, "pair"), "{provider:?}: {}", rig.tell(&engine));
+        let refused = dns.sim.calls().iter().filter(|c| c.status == Some(429)).count();
+        assert!(refused <= 12, "{provider:?}: {refused} calls were refused");
+    }
+}
