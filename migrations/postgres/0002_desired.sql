@@ -394,15 +394,20 @@ begin
                     kind_, left(new.name, 100)),
                 hint = 'Leave these columns out.';
         end if;
-        if stack then
-            insert into berth.manifests (kind, name, tenant, stage, formerly, template, spec)
-            values (kind_, new.name, new.tenant, new.stage, new.formerly, new.template, new.spec)
-            on conflict do nothing returning * into row_;
-        else
-            insert into berth.manifests (kind, name, tenant, spec)
-            values (kind_, new.name, new.tenant, new.spec)
-            on conflict do nothing returning * into row_;
-        end if;
+        -- A row that was being removed may be gone between the insert that met it and the look at it: then once more.
+        for attempt in 1..2 loop
+            if stack then
+                insert into berth.manifests (kind, name, tenant, stage, formerly, template, spec)
+                values (kind_, new.name, new.tenant, new.stage, new.formerly, new.template, new.spec)
+                on conflict do nothing returning * into row_;
+            else
+                insert into berth.manifests (kind, name, tenant, spec)
+                values (kind_, new.name, new.tenant, new.spec)
+                on conflict do nothing returning * into row_;
+            end if;
+            exit when row_.name is not null
+                or exists (select from berth.manifests where kind = kind_ and name = new.name);
+        end loop;
         if row_.name is null then
             -- Says nothing of the row that is there: it may be another tenant's.
             perform from berth.manifests

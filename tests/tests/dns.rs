@@ -555,3 +555,23 @@ async fn an_account_that_is_used_up_is_waited_for() {
         assert!(refused <= 12, "{provider:?}: {refused} calls were refused");
     }
 }
+
+/// A write whose answer is lost may take effect when its stack is gone already: the stack waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_comes_late_goes_with_its_stack() {
+    for provider in PROVIDERS {
+        let mut rig = rig(provider, 20);
+        let dns = dns(&rig);
+        let late = Rule::on("", Fault::Late(Duration::from_secs(25)));
+        dns.sim.set_rules(vec![Rule { mutation: Some(true), ..late }]);
+        rig.files.insert("pair.yaml".into(), pair(""));
+        drop(for_a_while(&mut rig, 3).await);
+        assert!(dns.sim.calls().iter().any(|c| c.mutation), "{provider:?}: nothing was sent");
+        dns.sim.set_rules(vec![]);
+        rig.files.clear();
+        let engine = rig.converge().await;
+        assert!(engine.record(&Key::parse("stack/pair").unwrap()).is_none(), "{provider:?}");
+        drop(for_a_while(&mut rig, 60).await);
+        dns.holds_nothing_of_ours();
+    }
+}

@@ -274,7 +274,7 @@ fn a_record_made_by_hand_is_adopted_and_a_lost_one_is_named() {
     }
     std::fs::remove_file(place.path().join("stacks/blog.yaml")).unwrap();
     let ran = place.run(&["doctor"]);
-    let said = "! blog.example.com A has the mark of stack blog, of which nothing is known here: take it or its mark away";
+    let said = "! blog.example.com A has the mark of stack blog, and neither the manifests nor the state know it: take it or its mark away";
     assert!(ran.out.contains(said), "{}", ran.out);
 }
 

@@ -38,7 +38,7 @@ const TRIES: u32 = 3;
 /// for so long, unless the zone got smaller: a full zone would take every call that the account may make.
 const LET_BE: Duration = Duration::from_secs(600);
 /// Refused changes that are remembered.
-const MOST_REFUSED: usize = 1_000;
+const MOST_REFUSED: usize = 10_000;
 
 /// A change that the provider refused.
 struct Refusal {
@@ -75,7 +75,8 @@ impl Refused {
         let known = self.all.iter().position(|known| known.change == *change);
         let times = known.and_then(|at| self.all.remove(at)).map_or(1, |known| known.times + 1);
         if self.all.len() >= MOST_REFUSED {
-            self.all.pop_front();
+            let least = self.all.iter().position(|known| known.times < TRIES).unwrap_or(0);
+            self.all.remove(least);
         }
         let (change, error) = (change.clone(), error.clone());
         self.all.push_back(Refusal { change, error, times, at: Instant::now() });

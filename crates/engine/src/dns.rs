@@ -8,11 +8,10 @@ use crate::run::classify;
 use crate::state::State;
 use berth_model::Time;
 use berth_model::condition::{ConditionType, Reason, Status};
-use berth_model::dns::{Change as RecordChange, DnsRead, Fqdn, RecordKey, Then, Trouble, ZoneId};
+use berth_model::dns::{Change as RecordChange, DnsRead, Fqdn, RecordKey, Then, Trouble, ZoneId, ZoneView};
 use berth_model::ids::{BackendName, Key, StackName};
 use berth_model::observed::Observed;
 use berth_model::record::{HostStatus, Record};
-use berth_model::stack::Stack;
 use berth_model::step::{Plan, Step};
 use berth_plan::DnsPolicy;
 use berth_plan::dns::{ZoneHold, guard_zone, orphans};
@@ -29,10 +28,7 @@ impl State {
             let (Key::Stack(name), Some(dns)) = (key, &record.dns) else {
                 continue;
             };
-            let stack = self.wanted.stacks.get(name);
-            let hosts = stack.map(|s| s.apps.values().flat_map(|a| a.hosts.keys()));
-            let hosts = hosts.map(|all| all.filter_map(|at| Fqdn::new(&at.host).ok()));
-            let hosts: Option<BTreeSet<Fqdn>> = hosts.map(Iterator::collect);
+            let hosts: Option<BTreeSet<Fqdn>> = self.wanted.stacks.get(name).map(|s| s.names().collect());
             for (at, entry) in &dns.ledger.0 {
                 let (of, vanishing) = zones.entry(&entry.zone).or_default();
                 *of += 1;
@@ -49,8 +45,45 @@ impl State {
     fn knows_record(&self, stack: &StackName, at: &RecordKey) -> bool {
         let record = self.records.get(&Key::Stack(stack.clone()));
         let dns = record.and_then(|r| r.dns.as_ref());
+        let has_heir = || self.wanted.stacks.values().any(|s| s.formerly.as_ref() == Some(stack));
         dns.is_some_and(|dns| dns.ledger.0.contains_key(at))
-            || self.wanted.stacks.get(stack).is_some_and(|s| has_host(s, &at.name))
+            || self.wanted.invalid.contains_key(&Key::Stack(stack.clone()))
+            || self.wanted.stacks.get(stack).is_some_and(|s| s.names().any(|name| name == at.name))
+            || has_heir()
+    }
+
+    /// The stacks of an account whose records do not stand in a zone as they were written; and how many of its records
+    /// nobody knows, where that are more than before.
+    fn judge_zone(
+        &mut self,
+        backend: &BackendName,
+        zone: &ZoneId,
+        view: &ZoneView,
+    ) -> (Vec<Key>, Option<usize>) {
+        let mut differ = Vec::new();
+        for (key, record) in self.records.iter().filter(|(_, r)| r.backend.as_ref() == Some(backend)) {
+            let (Key::Stack(stack), Some(dns)) = (key, &record.dns) else {
+                continue;
+            };
+            if !berth_plan::stands(view, stack, dns) {
+                differ.push(key.clone());
+            }
+        }
+        // Before the manifests are read nobody knows who wants what.
+        if self.wanted.trust == Trust::Unknown {
+            return (differ, None);
+        }
+        let lost = orphans(view, |stack, key| self.knows_record(stack, key)).len();
+        let before = self.lost_records.insert(zone.clone(), lost).unwrap_or_default();
+        (differ, (lost > before).then_some(lost))
+    }
+
+    /// Zones that no stack has records in are not looked at any more: what was counted there may be gone.
+    fn keep_lost_of_known_zones(&mut self) {
+        let entries =
+            self.records.values().filter_map(|r| r.dns.as_ref()).flat_map(|dns| dns.ledger.0.values());
+        let known: BTreeSet<&ZoneId> = entries.map(|entry| &entry.zone).collect();
+        self.lost_records.retain(|zone, _| known.contains(zone));
     }
 
     /// Confirms what this token names; answers the stacks that wait for it.
@@ -68,11 +101,6 @@ impl State {
         }
         stacks
     }
-}
-
-fn has_host(stack: &Stack, name: &Fqdn) -> bool {
-    let mut hosts = stack.apps.values().flat_map(|a| a.hosts.keys());
-    hosts.any(|at| Fqdn::new(&at.host).is_ok_and(|host| host == *name))
 }
 
 /// Why the records of a stack may not be there, as the metrics name it.
@@ -198,8 +226,10 @@ impl<W: World> Engine<W> {
             return Ok(Next::Replan);
         }
         let ledger = &mut doing.record.dns.get_or_insert_default().ledger;
+        let until = self.now().after(self.options.settle);
         for change in &changes {
             ledger.announce(zone, change);
+            ledger.open(change, Some(until));
         }
         self.save(doing, Vec::new()).await?;
         self.first_call(doing.key);
@@ -221,7 +251,11 @@ impl<W: World> Engine<W> {
                 }
                 Err(error) => {
                     doing.did.extend(lines.lines().map(|line| format!("record {line}: {error}")));
-                    doing.is_stale = true;
+                    if !matches!(error, PortError::Unknown { .. }) {
+                        doing.record.dns.get_or_insert_default().ledger.open(change, None);
+                    }
+                    // What is refused was looked at again by whoever sent it, or was not sent at all.
+                    doing.is_stale |= !matches!(error, PortError::Refused { .. });
                     // Something stands otherwise than it was seen: the next look decides.
                     if !matches!(error, PortError::Conflict(_)) {
                         doing.refused.push((change.clone(), trouble(&error)));
@@ -257,26 +291,14 @@ impl<W: World> Engine<W> {
                     continue;
                 }
             };
-            let mut state = self.state();
-            for (key, record) in state.records.iter().filter(|(_, r)| r.backend.as_ref() == Some(backend)) {
-                let (Key::Stack(stack), Some(dns)) = (key, &record.dns) else {
-                    continue;
-                };
-                if !berth_plan::stands(&view, stack, dns) {
-                    woken.push(key.clone());
-                }
-            }
-            // Before the manifests are read nobody knows who wants what.
-            if state.wanted.trust == Trust::Unknown {
-                continue;
-            }
-            let lost = orphans(&view, |stack, key| state.knows_record(stack, key)).len();
-            let before = state.lost_records.insert(zone.clone(), lost).unwrap_or_default();
-            drop(state);
-            if lost > before {
+            let (differ, news) = self.state().judge_zone(backend, zone, &view);
+            woken.extend(differ);
+            if let Some(lost) = news {
                 tracing::warn!(%zone, "{lost} records have a mark of ours, and nothing is known of them: see berth doctor");
             }
+            tokio::task::yield_now().await;
         }
+        self.state().keep_lost_of_known_zones();
         for key in woken {
             self.wake(&key, Lane::Drift, "a record is not as it was written");
         }

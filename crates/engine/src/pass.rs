@@ -85,6 +85,7 @@ impl<W: World> Engine<W> {
                 })
                 .map(|(k, _)| k.clone())
                 .collect();
+            woken.retain(|(key, _)| state.records.contains_key(key));
             for (key, _) in &woken {
                 state.transient(key).verify = true;
             }

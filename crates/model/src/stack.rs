@@ -2,6 +2,7 @@
 //!
 //! What a server gives only later (ids) stays symbolic in [`Text`]. Nothing here knows a backend's field names.
 
+use crate::dns::Fqdn;
 use crate::ids::{AppName, BackendName, ProjectName, StackName};
 use crate::units::{Bytes, NanoCpus};
 use litemap::LiteMap;
@@ -159,6 +160,14 @@ pub struct Stack {
     pub records: Records,
     /// Where it is written.
     pub origin: Origin,
+}
+
+impl Stack {
+    /// Its hosts, as names that records can have.
+    pub fn names(&self) -> impl Iterator<Item = Fqdn> {
+        let hosts = self.apps.values().flat_map(|app| app.hosts.keys());
+        hosts.filter_map(|at| Fqdn::new(&at.host).ok())
+    }
 }
 
 /// `domain.records`: who writes DNS records.

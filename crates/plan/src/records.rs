@@ -306,13 +306,16 @@ impl<'a> Planner<'a> {
         let none = DnsRecord::default();
         let DnsRecord { ledger, adopting: adopt, .. } = self.dns_record().unwrap_or(&none);
         let us = Us { owner: self.policy.owner, stack: self.input.stack, formerly };
-        dns::judge(view, &Ask { us, wanted, ledger, rules, adopt, removing })
+        dns::judge(view, &Ask { us, wanted, ledger, rules, adopt, removing, now: self.policy.now })
     }
 
     /// What was learned, what is in the way, and what there is to say.
     fn say(&mut self, judged: &Judgement) {
         if !judged.learned.is_empty() {
             self.learn(Learned::Records { entries: judged.learned.clone() });
+        }
+        if let Some(until) = judged.unsettled {
+            self.wait(until.since(self.policy.now), "a record was sent and not answered: it may come yet");
         }
         for blocked in &judged.blocked {
             self.withhold(
@@ -486,7 +489,7 @@ impl<'a> Planner<'a> {
         let mut over = true;
         for zone in &zones {
             let judged = self.judge_zone(zone.view, &BTreeSet::new(), &[], zone.settings.rules, true);
-            over &= judged.changes.is_empty() && judged.blocked.is_empty();
+            over &= judged.changes.is_empty() && judged.blocked.is_empty() && judged.unsettled.is_none();
             self.say(&judged);
             self.change(&zone.zone, judged.changes);
         }

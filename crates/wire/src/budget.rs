@@ -64,12 +64,15 @@ impl Budget {
         Ok(())
     }
 
-    /// The share of the calls that may be made now, from 0 to 1.
+    /// The share of the calls that may be made now, from 0 to 1; `None` where they are so few that it says nothing.
     #[must_use]
-    pub fn left(&self) -> f64 {
+    pub fn left(&self) -> Option<f64> {
+        if self.most < 5.0 {
+            return None;
+        }
         let inside = self.lock();
         let open = inside.closed.is_none_or(|until| until <= inside.at);
-        if open { (inside.left / self.most).clamp(0.0, 1.0) } else { 0.0 }
+        Some(if open { (inside.left / self.most).clamp(0.0, 1.0) } else { 0.0 })
     }
 
     /// The server says that there is nothing left for so long.
@@ -101,11 +104,11 @@ mod tests {
         let s = Duration::from_secs;
         let budget = Budget::new(5, s(5));
         let began = Instant::now();
-        assert_eq!(budget.left(), 1.0);
+        assert_eq!(budget.left(), Some(1.0));
         for _ in 0..5 {
             budget.take().await.unwrap();
         }
-        assert_eq!(budget.left(), 0.0);
+        assert_eq!(budget.left(), Some(0.0));
         assert_eq!(began.elapsed(), s(0));
         for _ in 0..3 {
             budget.take().await.unwrap();
@@ -122,14 +125,14 @@ mod tests {
         let s = Duration::from_secs;
         let budget = Budget::new(100, s(100));
         budget.close(s(10));
-        assert_eq!(budget.left(), 0.0);
+        assert_eq!(budget.left(), Some(0.0));
         let began = Instant::now();
         budget.take().await.unwrap();
         assert_eq!(began.elapsed(), s(10));
         budget.close(s(300));
         assert_eq!(budget.take().await, Err(s(300)));
         tokio::time::advance(s(400)).await;
-        assert_eq!(budget.left(), 1.0);
+        assert_eq!(budget.left(), Some(1.0));
         let headers = [(http::HeaderName::from_static("ratelimit-remaining"), "1".parse().unwrap())];
         budget.saw(&Reply { status: 200, headers: headers.into_iter().collect(), body: bytes::Bytes::new() });
         let began = Instant::now();

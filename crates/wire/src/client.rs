@@ -195,7 +195,7 @@ impl<T: Transport> Client<T> {
         BackendState {
             breaker: self.breaker.shown(),
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            calls_left: self.budget.as_ref().map(Budget::left),
+            calls_left: self.budget.as_ref().and_then(Budget::left),
         }
     }
 

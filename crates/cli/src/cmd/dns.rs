@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail};
 use berth_model::Key;
 use berth_model::dns::Fqdn;
 use berth_model::event::Request;
-use berth_model::stack::Stack;
 use berth_ports::{Dns, Finding, Preflight, Severity};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -53,11 +52,7 @@ async fn adopt(given: Option<&Path>, hosts: Vec<String>) -> Result<ExitCode> {
     let mut requests = Vec::new();
     for text in &hosts {
         let host = Fqdn::new(text).with_context(|| format!("'{text}' is no host name"))?;
-        let has = |stack: &Stack| {
-            let mut all = stack.apps.values().flat_map(|a| a.hosts.keys());
-            all.any(|at| Fqdn::new(&at.host).is_ok_and(|h| h == host))
-        };
-        let Some(stack) = wanted.stacks.values().find(|s| has(s)) else {
+        let Some(stack) = wanted.stacks.values().find(|s| s.names().any(|name| name == host)) else {
             bail!("no stack has the host {host}; its manifest comes first, then 'berth dns adopt {host}'");
         };
         requests.push(Request::Adopt { key: Key::Stack(stack.name.clone()), host });

@@ -29,6 +29,8 @@ const RESOLVE: Duration = Duration::from_secs(3);
 
 /// Records of one zone that are named one by one.
 const LOST: usize = 10;
+/// Zones of one credential that are looked at for them: each costs a call or more.
+const ZONES: usize = 50;
 
 /// What belongs together.
 #[derive(Serialize)]
@@ -55,10 +57,11 @@ pub async fn doctor(given: Option<&Path>, args: Doctor) -> Result<ExitCode> {
     // As it stands: who asks how things are must not change a schema.
     let store = AnyStore::open_to_read(&config).await;
     let (section, wanted) = manifests(&config, store.as_ref().ok().and_then(Option::as_ref)).await;
+    let mut is_read = section.findings.iter().all(|f| f.severity != Severity::Error);
     sections.push(section);
     sections.push(itself(&config, &wanted));
     let (section, snapshot) = state(&config, store).await;
-    let is_read = section.findings.iter().all(|f| f.severity != Severity::Error);
+    is_read &= section.findings.iter().all(|f| f.severity != Severity::Error);
     sections.push(section);
     sections.push(vault(&config, &snapshot));
     sections.extend(backends(&config).await);
@@ -281,11 +284,9 @@ async fn dns(config: &Config, wanted: &Wanted, snapshot: Option<&Snapshot>) -> V
     match crate::dns::zones(config, None, &Arc::default()) {
         Ok(None) => Vec::new(),
         Ok(Some(zones)) => {
-            let hosts = wanted.stacks.values().flat_map(|s| s.apps.values().flat_map(|a| a.hosts.keys()));
-            // A manifest's host is a good name already.
-            let hosts: BTreeSet<Fqdn> = hosts.filter_map(|h| Fqdn::new(&h.host).ok()).collect();
+            let hosts: BTreeSet<Fqdn> = wanted.stacks.values().flat_map(|s| s.names()).collect();
             let mut sections = super::dns::sections(&zones.preflight(&hosts).await);
-            // Where the state cannot be read, everything would look lost.
+            // Where manifests or state cannot be read, everything would look lost.
             if let Some(snapshot) = snapshot {
                 sections.push(lost_records(&zones, wanted, snapshot).await);
             }
@@ -307,26 +308,36 @@ async fn lost_records(zones: &AllZones, wanted: &Wanted, snapshot: &Snapshot) ->
         .iter()
         .flat_map(|(key, r)| r.dns.iter().flat_map(move |dns| dns.ledger.0.keys().map(move |at| (key, at))))
         .collect();
-    let has_host = |stack: &StackName, at: &RecordKey| {
-        let apps = wanted.stacks.get(stack).into_iter().flat_map(|s| s.apps.values());
-        let mut hosts = apps.flat_map(|a| a.hosts.keys());
-        hosts.any(|h| Fqdn::new(&h.host).is_ok_and(|host| host == at.name))
-    };
     let known = |stack: &StackName, at: &RecordKey| {
-        ledgers.contains(&(&Key::Stack(stack.clone()), at)) || has_host(stack, at)
+        let key = Key::Stack(stack.clone());
+        ledgers.contains(&(&key, at))
+            || wanted.invalid.contains_key(&key)
+            || wanted.stacks.values().any(|s| s.formerly.as_ref() == Some(stack))
+            || wanted.stacks.get(stack).is_some_and(|s| s.names().any(|name| name == at.name))
     };
     for (credential, reached) in zones.reached().await {
-        // What a credential cannot do was told by the look at it.
-        for name in reached.unwrap_or_default() {
+        // What a credential cannot list was told by the look at it.
+        let reached = reached.unwrap_or_default();
+        if reached.len() > ZONES {
+            let text =
+                format!("{credential} reaches {} zones; {ZONES} of them were looked at", reached.len());
+            section.say(Severity::Warning, text);
+        }
+        for name in reached.into_iter().take(ZONES) {
             let zone = ZoneId { credential: credential.clone(), name };
-            let Ok(view) = zones.view(&zone, &BTreeSet::new(), Duration::ZERO).await else { continue };
-            let lost = berth_plan::dns::orphans(&view, known);
+            let lost = match zones.view(&zone, &BTreeSet::new(), Duration::ZERO).await {
+                Ok(view) => berth_plan::dns::orphans(&view, known),
+                Err(error) => {
+                    section.say(Severity::Warning, format!("{zone} cannot be looked at: {error}"));
+                    continue;
+                }
+            };
             for Orphan { key, stack } in lost.iter().take(LOST) {
                 section.say(
                     Severity::Warning,
                     format!(
-                        "{key} has the mark of stack {stack}, of which nothing is known here: take it or its mark away at the \
-                         provider, or bring the stack's manifest back"
+                        "{key} has the mark of stack {stack}, and neither the manifests nor the state know it: take it or its \
+                         mark away at the provider, or let the stack have that host again"
                     ),
                 );
             }

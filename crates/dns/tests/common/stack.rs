@@ -1,5 +1,6 @@
 //! One stack's loop over the port: look, judge, announce, change, settle. And the short words of the tests.
 
+use berth_model::Time;
 use berth_model::dns::{
     Changed, Fqdn, Ledger, RecordData, RecordKey, Ttl, WantedSet, ZoneChoice, ZoneId, ZoneRules, ZoneView,
 };
@@ -63,7 +64,15 @@ impl Stack {
         let us = Us { owner: &owner, stack: &self.name, formerly: &formerly };
         judge(
             view,
-            &Ask { us, wanted, ledger: &self.ledger, rules: self.rules, adopt: &BTreeSet::new(), removing },
+            &Ask {
+                us,
+                wanted,
+                ledger: &self.ledger,
+                rules: self.rules,
+                adopt: &BTreeSet::new(),
+                removing,
+                now: Time(0),
+            },
         )
     }
 

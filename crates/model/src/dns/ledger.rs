@@ -4,6 +4,7 @@
 use super::change::{Change, SetChange, Then};
 use super::data::{RecordData, RecordKey};
 use super::zone::ZoneId;
+use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,13 +24,23 @@ pub struct LedgerEntry {
     /// What is about to be written, or may have been; empty where ours are about to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<BTreeSet<RecordData>>,
+    /// Until when what was sent and not answered may still take effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_by: Option<Time>,
 }
 
 impl LedgerEntry {
     /// Of values that stand there.
     #[must_use]
     pub fn of(zone: &ZoneId, values: BTreeSet<RecordData>) -> Self {
-        Self { zone: zone.clone(), values, adopted: BTreeSet::new(), beside: BTreeSet::new(), pending: None }
+        Self {
+            zone: zone.clone(),
+            values,
+            adopted: BTreeSet::new(),
+            beside: BTreeSet::new(),
+            pending: None,
+            settle_by: None,
+        }
     }
 
     /// Whether we wrote this value, or may have.
@@ -75,6 +86,17 @@ impl Ledger {
         }
     }
 
+    /// What was announced is sent, and may take effect until then. It ends with an answer that says what became of it.
+    pub fn open(&mut self, change: &Change, until: Option<Time>) {
+        for (key, set) in change.keys().zip(change.sets.values()) {
+            if matches!(set.then, Then::Put(_))
+                && let Some(entry) = self.0.get_mut(&key)
+            {
+                entry.settle_by = until;
+            }
+        }
+    }
+
     /// To be kept after the change is known to have happened.
     pub fn settle(&mut self, zone: &ZoneId, change: &Change) {
         self.announce(zone, change);
@@ -85,6 +107,7 @@ impl Ledger {
                         entry.values = put.values.clone();
                         entry.adopted.retain(|v| put.values.contains(v));
                         entry.pending = None;
+                        entry.settle_by = None;
                     }
                 }
                 Then::Remove { .. } => {

@@ -2,6 +2,7 @@
 
 use super::reasons::{Blocked, Note, Noted, Whose, Why};
 use super::whose::{Owned, Standing, whose};
+use berth_model::Time;
 use berth_model::dns::{
     Asked, Change, DnsHash, DnsMark, Expected, Fqdn, Ledger, LedgerEntry, Put, RecordData, RecordKey,
     RecordType, SeenName, SeenSet, SeenValue, SetChange, Then, Ttl, VerifyMode, WantedSet, Writable,
@@ -43,6 +44,8 @@ pub struct Ask<'a> {
     pub adopt: &'a BTreeSet<Fqdn>,
     /// The stack itself goes.
     pub removing: bool,
+    /// Now.
+    pub now: Time,
 }
 
 /// What is to be done.
@@ -59,6 +62,8 @@ pub struct Judgement {
     pub learned: Vec<(RecordKey, Option<LedgerEntry>)>,
     /// Wanted sets that stand as wanted, ours or not.
     pub right: BTreeSet<RecordKey>,
+    /// Nothing is done about a set before then: what was sent for it was not answered, and may take effect yet.
+    pub unsettled: Option<Time>,
 }
 
 impl Judgement {
@@ -280,6 +285,12 @@ impl<'a> AtName<'a> {
     fn leave(&mut self, kind: RecordType, out: &mut Judgement) {
         let key = self.key(kind);
         let removes = self.removes();
+        // What was sent and not answered may come yet, and would stay. Where the host lives on it is found by its mark.
+        let open = self.entry(kind).and_then(|e| e.settle_by).filter(|until| self.ask.now < *until);
+        if removes && self.wanted.is_empty() && open.is_some() {
+            out.unsettled = out.unsettled.max(open);
+            return;
+        }
         let owned = match self.standing(kind) {
             Standing::Half(_) => Owned { values: BTreeSet::new(), adopted: BTreeSet::new(), mark: None },
             Standing::Ours(owned) if self.says(kind, &owned) => owned,

@@ -2,6 +2,7 @@
 //! is not allowed, and a second judgement after the changes finds nothing to do.
 
 use crate::zone::{Zone, data, key, mark, owner, stack};
+use berth_model::Time;
 use berth_model::dns::{
     Change, DnsHash, DnsMarkSeen, Ledger, MarkPlace, Policy, RecordData, RecordKey, RecordType, SeenSet,
     Then, Ttl, WantedSet, ZoneRules, ZoneView,
@@ -232,7 +233,8 @@ impl Story {
         let (owner, shop, formerly) = (owner(), stack("shop"), BTreeSet::<StackName>::new());
         let us = Us { owner: &owner, stack: &shop, formerly: &formerly };
         let before = (self.zone.view.clone(), self.origins.clone());
-        let ask = Ask { us, wanted, ledger: &self.ledger, rules, adopt: &BTreeSet::new(), removing };
+        let ask =
+            Ask { us, wanted, ledger: &self.ledger, rules, adopt: &BTreeSet::new(), removing, now: Time(0) };
         let first = judge(&self.zone.view, &ask);
         let ledger = self.ledger.clone();
         first.learn(&mut self.ledger);
@@ -271,14 +273,14 @@ impl Story {
         self.settle_origins();
         let again = judge(
             &self.zone.view,
-            &Ask { us, wanted, ledger: &self.ledger, rules, adopt: &BTreeSet::new(), removing },
+            &Ask { us, wanted, ledger: &self.ledger, rules, adopt: &BTreeSet::new(), removing, now: Time(0) },
         );
         assert!(again.changes.is_empty(), "not silent:\n{}", again.changes[0]);
         let mut learned = self.ledger.clone();
         again.learn(&mut learned);
         let third = judge(
             &self.zone.view,
-            &Ask { us, wanted, ledger: &learned, rules, adopt: &BTreeSet::new(), removing },
+            &Ask { us, wanted, ledger: &learned, rules, adopt: &BTreeSet::new(), removing, now: Time(0) },
         );
         assert!(third.changes.is_empty() && third.learned.is_empty(), "{:?}", third.learned);
         self.ledger = learned;

@@ -1,6 +1,7 @@
 //! Situations one by one, with the words that are shown for them.
 
 use crate::zone::{Zone, data, key, mark, owner, stack};
+use berth_model::Time;
 use berth_model::dns::{
     DnsMarkSeen, Expected, Known, Ledger, LedgerEntry, MarkPlace, Policy, Quota, RecordData, RecordKey, Ttl,
     VerifyMode, WantedSet, Writable, ZoneRules,
@@ -45,7 +46,15 @@ impl<'a> Case<'a> {
         let ledger = &self.ledger;
         judge(
             &zone.view,
-            &Ask { us, wanted: self.wanted, ledger, rules, adopt: &BTreeSet::new(), removing: self.removing },
+            &Ask {
+                us,
+                wanted: self.wanted,
+                ledger,
+                rules,
+                adopt: &BTreeSet::new(),
+                removing: self.removing,
+                now: Time(0),
+            },
         )
     }
 
