@@ -565,8 +565,12 @@ async fn a_write_that_comes_late_goes_with_its_stack() {
         let late = Rule::on("", Fault::Late(Duration::from_secs(25)));
         dns.sim.set_rules(vec![Rule { mutation: Some(true), ..late }]);
         rig.files.insert("pair.yaml".into(), pair(""));
-        drop(for_a_while(&mut rig, 3).await);
-        assert!(dns.sim.calls().iter().any(|c| c.mutation), "{provider:?}: nothing was sent");
+        let watched = dns.clone();
+        let sent =
+            move |_: &Engine<TestWorld>, _: &berth_sim::Sim| watched.sim.calls().iter().any(|c| c.mutation);
+        let (engine, sent) = rig.run_until(Duration::from_secs(60), None, sent).await;
+        assert!(sent, "{provider:?}: nothing was sent");
+        drop(engine);
         dns.sim.set_rules(vec![]);
         rig.files.clear();
         let engine = rig.converge().await;

@@ -41,6 +41,8 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
     assert_eq!(told, "");
     let mut asked = Asked::new();
     let mut took: BTreeMap<Blow, Vec<Duration>> = BTreeMap::new();
+    // Who went on after it had been stopped, and when.
+    let mut woken: Vec<(String, f64)> = Vec::new();
     for round in 0..rounds {
         let leader = wait("one leads and one stands by", || {
             let leader = daemons.iter().position(|d| d.leads() == Some(true))?;
@@ -69,7 +71,10 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
                 daemons[leader].end();
                 daemons[leader].up(&place);
             }
-            Blow::Stopped => daemons[leader].signal(Signal::CONT),
+            Blow::Stopped => {
+                woken.push((daemons[leader].key.clone(), now()));
+                daemons[leader].signal(Signal::CONT);
+            }
             Blow::CutOff => drop(daemons[leader].way.open.send(true)),
         }
         if matches!(blow, Blow::Stopped | Blow::CutOff) {
@@ -84,11 +89,25 @@ fn whatever_happens_to_the_leader_the_other_goes_on() {
     let limit = |blow| Duration::from_millis(if blow == Blow::EndedPolitely { 200 } else { 5_000 });
     assert!(took.iter().all(|(blow, all)| all[all.len() / 2] < limit(*blow)), "{took:?}");
     all_is_true(&place, &server, &url, &asked);
-    nobody_called_who_did_not_lead(&place, &server, &url, &daemons);
+    let late = nobody_called_who_did_not_lead(&place, &server, &url, &daemons, &woken);
+    // One that is stopped between its look at the lease and its first byte is rare; one that does not look is not.
+    assert!(late <= rounds.div_ceil(50), "{late} calls landed after the lease");
 }
 
-/// Holds the simulator's log of calls against the database's log of leads.
-fn nobody_called_who_did_not_lead(place: &Place, server: &Postgres, url: &str, daemons: &[Daemon; 2]) {
+/// In seconds since 1970.
+fn now() -> f64 {
+    jiff::Timestamp::now().as_nanosecond() as f64 / 1e9
+}
+
+/// Holds the simulator's log of calls against the database's log of leads. Answers how many calls landed late that may
+/// have been on their way when their daemon was stopped: the first that it did when it went on.
+fn nobody_called_who_did_not_lead(
+    place: &Place,
+    server: &Postgres,
+    url: &str,
+    daemons: &[Daemon; 2],
+    woken: &[(String, f64)],
+) -> usize {
     let began = place.began;
     let leads = sql(
         server,
@@ -112,7 +131,7 @@ fn nobody_called_who_did_not_lead(place: &Place, server: &Postgres, url: &str, d
             terms.push((key, from.parse().unwrap(), to.parse().unwrap()));
         }
     }
-    let mut calls = 0;
+    let (mut calls, mut late) = (0, 0);
     for call in place.sim.calls() {
         if daemons.iter().all(|d| d.key != call.key) {
             continue;
@@ -120,9 +139,17 @@ fn nobody_called_who_did_not_lead(place: &Place, server: &Postgres, url: &str, d
         calls += 1;
         let at = began + call.at.as_secs_f64();
         let led = terms.iter().any(|(key, from, to)| *key == call.key && *from <= at && at <= *to);
-        assert!(led, "{} at {at} by one that did not lead: {terms:?}", call.procedure);
+        let was_stopped = || woken.iter().any(|(key, on)| *key == call.key && (*on..on + 0.2).contains(&at));
+        assert!(
+            led || was_stopped(),
+            "{} at {at} by {} that did not lead: {terms:?}, {woken:?}",
+            call.procedure,
+            call.key
+        );
+        late += usize::from(!led);
     }
     assert!(calls > 100, "they called: {calls}");
+    late
 }
 
 #[test]
