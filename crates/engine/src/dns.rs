@@ -41,15 +41,11 @@ impl State {
         zones.into_iter().filter_map(|(zone, (of, vanishing))| guard_zone(zone, of, vanishing)).collect()
     }
 
-    /// Whether a stack has this record in its ledger, or a host of that name.
+    /// Whether a stack has this record in its ledger, or may want it.
     fn knows_record(&self, stack: &StackName, at: &RecordKey) -> bool {
         let record = self.records.get(&Key::Stack(stack.clone()));
         let dns = record.and_then(|r| r.dns.as_ref());
-        let has_heir = || self.wanted.stacks.values().any(|s| s.formerly.as_ref() == Some(stack));
-        dns.is_some_and(|dns| dns.ledger.0.contains_key(at))
-            || self.wanted.invalid.contains_key(&Key::Stack(stack.clone()))
-            || self.wanted.stacks.get(stack).is_some_and(|s| s.names().any(|name| name == at.name))
-            || has_heir()
+        dns.is_some_and(|dns| dns.ledger.0.contains_key(at)) || self.wanted.may_want(stack, &at.name)
     }
 
     /// The stacks of an account whose records do not stand in a zone as they were written; and how many of its records

@@ -1,5 +1,6 @@
 //! What the sources say is wanted, and how far it may be believed.
 
+use berth_model::dns::Fqdn;
 use berth_model::ids::{Key, ProjectName, StackName};
 use berth_model::project::Project;
 use berth_model::stack::Stack;
@@ -26,6 +27,15 @@ impl Wanted {
     /// Takes stacks that changed or came.
     pub fn edit(&mut self, stacks: &[Arc<Stack>]) {
         self.stacks.extend(stacks.iter().map(|stack| (stack.name.clone(), Arc::clone(stack))));
+    }
+
+    /// Whether a stack of this name may want a record there: it has such a host, cannot be read, or lives on under
+    /// another name.
+    #[must_use]
+    pub fn may_want(&self, stack: &StackName, host: &Fqdn) -> bool {
+        self.stacks.get(stack).is_some_and(|s| s.names().any(|name| name == *host))
+            || self.invalid.contains_key(&Key::Stack(stack.clone()))
+            || self.stacks.values().any(|s| s.formerly.as_ref() == Some(stack))
     }
 }
 

@@ -309,11 +309,7 @@ async fn lost_records(zones: &AllZones, wanted: &Wanted, snapshot: &Snapshot) ->
         .flat_map(|(key, r)| r.dns.iter().flat_map(move |dns| dns.ledger.0.keys().map(move |at| (key, at))))
         .collect();
     let known = |stack: &StackName, at: &RecordKey| {
-        let key = Key::Stack(stack.clone());
-        ledgers.contains(&(&key, at))
-            || wanted.invalid.contains_key(&key)
-            || wanted.stacks.values().any(|s| s.formerly.as_ref() == Some(stack))
-            || wanted.stacks.get(stack).is_some_and(|s| s.names().any(|name| name == at.name))
+        ledgers.contains(&(&Key::Stack(stack.clone()), at)) || wanted.may_want(stack, &at.name)
     };
     for (credential, reached) in zones.reached().await {
         // What a credential cannot list was told by the look at it.
